@@ -1,0 +1,190 @@
+import type {
+  RestartAttempt,
+  RestartMethod,
+  RestartMode,
+  RestartRequest,
+  RestartStage,
+} from "../crds/restart.ts";
+import type { RestartPolicy } from "../crds/restartpolicy.ts";
+import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
+
+/**
+ * A restart in flight, as this process knows it. What must survive the process is on the domain (the marks);
+ * the rest is told in the status and begins anew after a crash.
+ */
+export interface Attempt {
+  /** The attempt's random name: the boot mark of the boot that it ends. */
+  readonly id: string;
+  readonly request: RestartRequest;
+  /** The mode in force; Hard once an Auto attempt has been forced. */
+  readonly mode: RestartMode;
+  readonly stage: RestartStage;
+  readonly stageStartedAtMs: number;
+  readonly startedAtMs: number;
+  /** Whether the domain carries the marks. */
+  readonly marked: boolean;
+  /** When this process wrote them: a stop after that is the end of the old boot, whoever caused it. */
+  readonly markedAt?: Instant;
+  /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
+  readonly domainId?: number;
+  /** How the old boot ends or ended, as far as this attempt has a hand in it. */
+  readonly method: RestartMethod;
+  /** First and last signal that this process sent to the guest. */
+  readonly firstSignal?: Instant;
+  readonly lastSignal?: Instant;
+  /** Set once the hypervisor said that the power was cut. */
+  readonly destroyed?: Instant;
+  /** Set once the hypervisor said that the domain was started. */
+  readonly started?: Instant;
+  /** Why an attempt that began by asking went over to force. */
+  readonly forcedBecause?: string;
+  /** Refusals of the present effect in a row, and when it may be tried again. */
+  readonly refusals: number;
+  readonly retryAtMs?: number;
+  readonly lastRefusal?: string;
+  /** Why the attempt cannot succeed; it ends as soon as the guest has been let go. */
+  readonly failure?: Failure;
+  /** Whether the guest may reboot by itself again. */
+  readonly released: boolean;
+}
+
+export interface Failure {
+  reason: string;
+  message: string;
+}
+
+/** An effect that is refused this often in a row fails the attempt. */
+export const mostRefusals = 4;
+
+/** Time to wait after the n-th refusal in a row, in milliseconds: 1, 2, 4 s. */
+function refusalDelayMs(refusals: number): number {
+  return 1000 * 2 ** (refusals - 1);
+}
+
+/** A new attempt that has done nothing yet. */
+export function beginAttempt(id: string, request: RestartRequest, mode: RestartMode, now: Instant): Attempt {
+  return {
+    id,
+    request,
+    mode,
+    stage: "Queued",
+    stageStartedAtMs: now.epochMs,
+    startedAtMs: now.epochMs,
+    marked: false,
+    method: "Start",
+    refusals: 0,
+    released: false,
+  };
+}
+
+/**
+ * The attempt that the domain's own record tells of. The status may know how far an earlier process came with
+ * it; what neither knows is not claimed.
+ */
+export function adoptAttempt(
+  mark: RequestMark,
+  told: RestartAttempt | undefined,
+  policy: RestartPolicy,
+  now: Instant,
+): Attempt {
+  const known = told?.id === mark.attempt ? told : undefined;
+  const mode = known?.mode ?? mark.request.mode ?? policy.mode;
+  return {
+    ...beginAttempt(mark.attempt, mark.request, mode, now),
+    stage: known?.stage ?? "Preparing",
+    stageStartedAtMs: now.epochMs,
+    startedAtMs: mark.startedAtMs,
+    marked: true,
+    method: mode === "Hard" ? "Hard" : "Soft",
+    ...(known?.forcedBecause === undefined ? {} : { forcedBecause: known.forcedBecause }),
+  };
+}
+
+/** The attempt in another stage; the stage's clock starts when it changes. */
+export function inStage(attempt: Attempt, stage: RestartStage, now: Instant): Attempt {
+  return attempt.stage === stage ? attempt : { ...attempt, stage, stageStartedAtMs: now.epochMs };
+}
+
+/** The attempt gone over from asking the guest to cutting its power. */
+export function forced(attempt: Attempt, forcedBecause: string): Attempt {
+  return { ...attempt, mode: "Hard", forcedBecause };
+}
+
+/** The attempt after an effect. */
+export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, now: Instant): Attempt {
+  switch (outcome.kind) {
+    case "Unanswered":
+      return afterSilence(attempt, effect, now);
+    case "Refused":
+      return afterRefusal(attempt, effect, outcome.message, now);
+    case "Done":
+      return { ...afterSuccess(attempt, effect, now), refusals: 0 };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/**
+ * No answer claims nothing: the next look at the domain tells what happened. Only a signal leaves nothing to
+ * look at: the guest may have heard it, so its time runs, and it is asked again as soon as that can be done.
+ */
+function afterSilence(attempt: Attempt, effect: Effect, now: Instant): Attempt {
+  if (effect.kind !== "Shutdown") return attempt;
+  return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now };
+}
+
+function afterSuccess(attempt: Attempt, effect: Effect, now: Instant): Attempt {
+  switch (effect.kind) {
+    case "Mark":
+      return { ...attempt, marked: true, markedAt: now };
+    case "Shutdown":
+      return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now, lastSignal: now };
+    case "Destroy":
+      return { ...attempt, method: "Hard", destroyed: now };
+    case "Start":
+      return { ...attempt, started: now };
+    case "Release":
+      return { ...attempt, released: true };
+    default:
+      return effect satisfies never;
+  }
+}
+
+function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
+  // Whatever libvirt has against asking the guest, it is no reason to leave an Auto restart undone.
+  if (effect.kind === "Shutdown" && attempt.mode === "Auto") {
+    return forced(attempt, `libvirt refused to signal the guest: ${message}`);
+  }
+  // The guest's own reboot is not worth holding the result back for ever.
+  if (effect.kind === "Release" && attempt.refusals + 1 >= mostRefusals)
+    return { ...attempt, released: true };
+  const refusals = attempt.refusals + 1;
+  const refused = { ...attempt, refusals, lastRefusal: message };
+  if (refusals < mostRefusals) return { ...refused, retryAtMs: now.monotonicMs + refusalDelayMs(refusals) };
+  return { ...refused, failure: { reason: refusedReason(effect), message: refusedMessage(effect, message) } };
+}
+
+function refusedReason(effect: Effect): string {
+  return `${effect.kind}Refused`;
+}
+
+function refusedMessage(effect: Effect, message: string): string {
+  return `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
+}
+
+function verb(effect: Effect): string {
+  switch (effect.kind) {
+    case "Mark":
+      return "write the restart's marks into";
+    case "Shutdown":
+      return "shut down";
+    case "Destroy":
+      return "destroy";
+    case "Start":
+      return "start";
+    case "Release":
+      return "restore the reboot action of";
+    default:
+      return effect satisfies never;
+  }
+}

@@ -1,0 +1,120 @@
+import type { Condition } from "../crds/condition.ts";
+import type { RestartRecord } from "../crds/restart.ts";
+import { formatTimestamp } from "../crds/timestamp.ts";
+import type { Attempt } from "./attempt.ts";
+import type { Observation, Verdict } from "./decision.ts";
+
+/** What the conditions are told from. */
+export interface ConditionSource {
+  observation: Observation;
+  verdict: Verdict;
+  /** The attempt, unless it has just ended. */
+  attempt: Attempt | undefined;
+  lastRestart: RestartRecord | undefined;
+}
+
+interface Answer {
+  reason: string;
+  message: string;
+}
+
+const longestMessage = 1024;
+
+/**
+ * Every condition, as kstatus reads them: Ready is always there; Reconciling and Stalled are there only while
+ * True, and never together; Bound is there as soon as the hypervisor has answered.
+ */
+export function conditionsFor(source: ConditionSource): Condition[] {
+  const { observation } = source;
+  const write = (type: Condition["type"], status: Condition["status"], answer: Answer): Condition => ({
+    type,
+    status,
+    observedGeneration: observation.virtualMachine.metadata.generation,
+    lastTransitionTime: formatTimestamp(observation.now.epochMs),
+    reason: answer.reason,
+    message: answer.message.slice(0, longestMessage),
+  });
+  const bound = boundCondition(source, write);
+  const stalled = whyStalled(source);
+  if (stalled !== undefined) {
+    return [write("Ready", "False", stalled), write("Stalled", "True", stalled), ...bound];
+  }
+  const reconciling = whyReconciling(source);
+  if (reconciling !== undefined) {
+    return [write("Ready", "False", reconciling), write("Reconciling", "True", reconciling), ...bound];
+  }
+  return [write("Ready", "True", whyReady(source)), ...bound];
+}
+
+/** Somebody has to act: nothing that the controller waits for will come by itself. */
+function whyStalled({ observation, verdict, attempt, lastRestart }: ConditionSource): Answer | undefined {
+  if (verdict.kind === "Unavailable" && verdict.reason === "DomainNotFound") return verdict;
+  if (verdict.kind === "Rebase") {
+    return verdict.problem === undefined
+      ? undefined
+      : { reason: "InvalidRestartRequest", message: verdict.problem };
+  }
+  if (attempt !== undefined) return undefined;
+  if (lastRestart?.result === "Failed") return { reason: "RestartFailed", message: lastRestart.message };
+  if (lastRestart?.result === "Unverified")
+    return { reason: "RestartUnverified", message: lastRestart.message };
+  return refusedBefore(observation, verdict);
+}
+
+/** A refused request stays reported until the next one. */
+function refusedBefore({ virtualMachine }: Observation, verdict: Verdict): Answer | undefined {
+  if (verdict.kind !== "Rest") return undefined;
+  return virtualMachine.status.conditions?.find(
+    ({ type, reason }) => type === "Stalled" && reason === "InvalidRestartRequest",
+  );
+}
+
+function whyReconciling({ verdict, attempt }: ConditionSource): Answer | undefined {
+  if (verdict.kind === "Unavailable") return verdict;
+  if (attempt === undefined) return undefined;
+  switch (verdict.kind) {
+    case "Blocked":
+    case "Wait":
+    case "Act":
+      return verdict;
+    case "Rest":
+    case "Rebase":
+    case "End":
+      return undefined;
+    default:
+      return verdict satisfies never;
+  }
+}
+
+function whyReady({ lastRestart }: ConditionSource): Answer {
+  const message = "no restart is due";
+  return lastRestart === undefined
+    ? { reason: "Watching", message }
+    : { reason: lastRestart.reason, message: `${lastRestart.message}; ${message}` };
+}
+
+type Write = (type: Condition["type"], status: Condition["status"], answer: Answer) => Condition;
+
+function boundCondition({ observation }: ConditionSource, write: Write): Condition[] {
+  const { domain, virtualMachine } = observation;
+  switch (domain.kind) {
+    case "Present":
+      return [
+        write("Bound", "True", {
+          reason: "DomainFound",
+          message: `domain ${domain.domain.name} (${domain.domain.uuid})`,
+        }),
+      ];
+    case "Missing":
+      return [
+        write("Bound", "False", { reason: "DomainNotFound", message: "the hypervisor has no such domain" }),
+      ];
+    case "Unreachable":
+      // What was true when the hypervisor last answered is still the best answer, but no more than that.
+      return virtualMachine.status.domain === undefined
+        ? []
+        : [write("Bound", "Unknown", { reason: "HypervisorUnreachable", message: domain.message })];
+    default:
+      return domain satisfies never;
+  }
+}

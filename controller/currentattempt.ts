@@ -1,0 +1,45 @@
+import type { RestartMode } from "../crds/restart.ts";
+import { adoptAttempt, beginAttempt, forced, type Attempt } from "./attempt.ts";
+import { runningBoot } from "./boot.ts";
+import type { Observation } from "./decision.ts";
+import { joined, tellsOfUnserved, type Trigger } from "./request.ts";
+
+/**
+ * The attempt that a pass works on: the one in flight, with a request that still may join it; the one that
+ * the domain's own record tells of, left by a process that is gone; or a new one for what is requested.
+ */
+export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
+  const { virtualMachine, domain, attempt, now, nonce } = observation;
+  if (attempt !== undefined) return joinedAttempt(observation, attempt, trigger);
+  const policy = virtualMachine.spec.restartPolicy;
+  const mark = domain.kind === "Present" && "marks" in domain ? domain.marks.next : undefined;
+  if (mark !== undefined && tellsOfUnserved(mark, virtualMachine)) {
+    return adoptAttempt(mark, virtualMachine.status.attempt, policy, now);
+  }
+  if (trigger.kind !== "Requested") return undefined;
+  return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
+}
+
+/** A request joins while the boot that it wants to end still runs; later it gets a restart of its own. */
+function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trigger): Attempt {
+  if (trigger.kind !== "Requested" || !oldBootRuns(observation, attempt)) return attempt;
+  const request = joined(attempt.request, trigger.request);
+  if (request === attempt.request) return attempt;
+  const asked = trigger.request.mode ?? observation.virtualMachine.spec.restartPolicy.mode;
+  const joinedAttempt = { ...attempt, request };
+  if (strength(asked) <= strength(attempt.mode)) return joinedAttempt;
+  return asked === "Hard"
+    ? forced(joinedAttempt, "a request for a hard restart joined it")
+    : { ...joinedAttempt, mode: asked };
+}
+
+function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
+  if (!attempt.marked) return true;
+  if (domain.kind !== "Present" || !("marks" in domain)) return false;
+  return runningBoot(attempt, domain.domain, domain.marks) === "Old";
+}
+
+/** How much a mode allows: a joining request can only add to it. */
+function strength(mode: RestartMode): number {
+  return ["Soft", "Auto", "Hard"].indexOf(mode);
+}

@@ -1,0 +1,37 @@
+import { attemptRules } from "./attemptrules.ts";
+import { currentAttempt } from "./currentattempt.ts";
+import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
+import { readTriggers } from "./request.ts";
+import { resourceRules } from "./resourcerules.ts";
+
+/** Decides what to do about a resource. Pure: the same observation has the same decision. */
+export function decide(observation: Observation): Decision {
+  const { virtualMachine, domain, now } = observation;
+  const trigger = readTriggers(virtualMachine, now.epochMs);
+  const attempt = currentAttempt(observation, trigger);
+  const subject: Subject = { virtualMachine, domain, trigger, attempt, now };
+  const general = firstRuling(resourceRules, subject);
+  if (general !== undefined) return { attempt, ...general };
+  if (attempt === undefined || domain.kind !== "Present" || !("marks" in domain)) {
+    return { rule: "nothingRequested", verdict: { kind: "Rest" }, attempt: undefined };
+  }
+  const policy = virtualMachine.spec.restartPolicy;
+  return decideAttempt({ virtualMachine, policy, domain: domain.domain, marks: domain.marks, attempt, now });
+}
+
+/** A ruling that only changes the attempt (it is forced, or it has failed) sends it through the rules again. */
+function decideAttempt(subject: AttemptSubject): Decision {
+  const ruling = firstRuling(attemptRules(subject.attempt), subject);
+  if (ruling === undefined)
+    throw new Error("the rules for an attempt cover every state; this one fell through");
+  const { attempt = subject.attempt } = ruling;
+  return "verdict" in ruling ? { ...ruling, attempt } : decideAttempt({ ...subject, attempt });
+}
+
+function firstRuling<S, R>(rules: readonly Rule<S, R>[], subject: S): (R & { rule: string }) | undefined {
+  for (const rule of rules) {
+    const ruling = rule(subject);
+    if (ruling !== undefined) return { ...ruling, rule: rule.name };
+  }
+  return undefined;
+}

@@ -1,0 +1,92 @@
+import type { RestartEvidence, RestartMethod, RestartResult } from "../crds/restart.ts";
+import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { RestartPolicy } from "../crds/restartpolicy.ts";
+import type { Attempt } from "./attempt.ts";
+import type { Notice } from "./notice.ts";
+import type { Domain, Effect, Glance, Instant, Look, Marks } from "./ports.ts";
+import type { Served, Trigger } from "./request.ts";
+
+/** Everything that one decision is made from; nothing else is asked while deciding. */
+export interface Observation {
+  virtualMachine: VirtualMachine;
+  /** With marks where a restart is under way or requested. */
+  domain: Glance | Look;
+  /** The attempt as this process knows it. */
+  attempt: Attempt | undefined;
+  now: Instant;
+  /** A random name for the attempt that this pass may begin. */
+  nonce: string;
+}
+
+/** What is to be done and said about one resource. */
+export type Verdict =
+  /** Nothing is requested. */
+  | { kind: "Rest" }
+  /** What the resource says counts as served from now on; nothing is restarted. */
+  | { kind: "Rebase"; served: Served; problem?: string; notice?: Notice }
+  /** The domain cannot be worked on, requested or not. */
+  | {
+      kind: "Unavailable";
+      reason: "HypervisorUnreachable" | "DomainNotFound";
+      message: string;
+      untilMs?: number;
+    }
+  /** The request waits for somebody; an event will tell. */
+  | { kind: "Blocked"; reason: string; message: string }
+  /** The attempt waits for an event, or until a moment on the monotonic clock. */
+  | { kind: "Wait"; reason: string; message: string; untilMs?: number }
+  /** One effect; `announce` writes the status alongside it. */
+  | { kind: "Act"; effect: Effect; reason: string; message: string; announce: boolean; notice?: Notice }
+  /** The attempt is over. */
+  | {
+      kind: "End";
+      result: RestartResult;
+      reason: string;
+      message: string;
+      method?: RestartMethod;
+      evidence: RestartEvidence[];
+      stoppedAtMs?: number;
+      downtimeMs?: number;
+    };
+
+/** A verdict with the rule that gave it. */
+export interface Decision {
+  rule: string;
+  verdict: Verdict;
+  /** The attempt as the rules left it; undefined where none is under way. */
+  attempt: Attempt | undefined;
+}
+
+/** What the rules about a resource look at. */
+export interface Subject {
+  virtualMachine: VirtualMachine;
+  domain: Glance | Look;
+  trigger: Trigger;
+  attempt: Attempt | undefined;
+  now: Instant;
+}
+
+/** What the rules about an attempt look at: the domain is there, and its marks have been read. */
+export interface AttemptSubject {
+  virtualMachine: VirtualMachine;
+  policy: RestartPolicy;
+  domain: Domain;
+  marks: Marks;
+  attempt: Attempt;
+  now: Instant;
+}
+
+/**
+ * What a rule that applies answers: a verdict, with the attempt where the rule changes it; or only a changed
+ * attempt, which goes through the rules again.
+ */
+export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attempt };
+
+/** A small named rule: it answers where it applies, and the first answer counts. */
+export type Rule<S, R> = (subject: S) => R | undefined;
+
+/** A rule about a resource as a whole. */
+export type ResourceRule = Rule<Subject, { verdict: Verdict }>;
+
+/** A rule about a restart under way. */
+export type AttemptRule = Rule<AttemptSubject, Ruling>;

@@ -1,0 +1,140 @@
+import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import type { RestartRequest } from "../crds/restart.ts";
+import type { Decision } from "./decision.ts";
+import type { Notice } from "./notice.ts";
+
+/** `namespace/name` of a VirtualMachine. */
+export type Key = string;
+
+/** Everything that the controller needs of the world; src/ implements it, a simulator can. */
+export interface Ports {
+  virtualMachines: VirtualMachines;
+  hypervisor: Hypervisor;
+  clock: Clock;
+  journal: Journal;
+}
+
+/** The resources, as last seen. */
+export interface VirtualMachines {
+  /** The newest version known here; undefined where there is none. */
+  get(key: Key): VirtualMachine | undefined;
+  /**
+   * Begins to write a status and returns at once. The write is guarded by the version that it was computed
+   * from; on a conflict the key is queued again, and the next pass computes the status anew.
+   */
+  writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void;
+  /** Publishes an Event about the resource; never fails. */
+  publish(virtualMachine: VirtualMachine, notice: Notice): void;
+}
+
+/** How a resource names its domain. */
+export type DomainReference = { kind: "Name"; name: string } | { kind: "UUID"; uuid: string };
+
+/** The domains of one hypervisor. No method throws for what libvirt or the connection does. */
+export interface Hypervisor {
+  /** What is known without asking; asks only where an event has said that something changed. */
+  glance(reference: DomainReference): Promise<Glance>;
+  /**
+   * Asks afresh, marks included. `attempt` is the attempt whose boot mark is looked for; where it is not
+   * known, the one that the request mark of the next boot names.
+   */
+  look(reference: DomainReference, attempt: string | undefined): Promise<Look>;
+  /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
+  perform(domain: Domain, effect: Effect): Promise<Outcome>;
+}
+
+/** A domain without its marks. */
+export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
+/** A domain with its marks. */
+export type Look = Unreachable | Missing | { kind: "Present"; domain: Domain; marks: Marks };
+
+/** The hypervisor does not answer; it tells when it does again, unless it is to be asked again after a time. */
+export interface Unreachable {
+  kind: "Unreachable";
+  message: string;
+  /** For a domain that hangs while its hypervisor is fine: no event will tell. */
+  retryInMs?: number;
+}
+
+/** The hypervisor answers, and has no such domain. */
+export interface Missing {
+  kind: "Missing";
+}
+
+export interface Domain {
+  uuid: string;
+  name: string;
+  /** Absent while the domain is inactive. */
+  id?: number;
+  state: DomainState;
+  /** Why it is in this state, in libvirt's words, such as "Destroyed" of a domain that is Shutoff. */
+  reason: string;
+  /** Whether it is still there once it is off. */
+  persistent: boolean;
+  /** The last time that libvirt told this process that the domain stopped. */
+  lastStop?: Instant;
+}
+
+/** What the domain's metadata says about restarts. */
+export interface Marks {
+  /** Whether the running boot carries the mark of the attempt that was asked for. */
+  bootMark: boolean;
+  /** The request mark of the running boot: it was there when that boot began. */
+  live?: RequestMark;
+  /** The request mark that the next boot will carry: the last request that any attempt was marked for. */
+  next?: RequestMark;
+}
+
+/** The domain's own record of a request that is being served or was served. */
+export interface RequestMark {
+  /** The attempt's random name. */
+  attempt: string;
+  /** UID of the resource that requested. */
+  resource: string;
+  request: RestartRequest;
+  /** Milliseconds since 1970. */
+  startedAtMs: number;
+}
+
+/** What the controller can do to a domain: one effect a pass. */
+export type Effect =
+  /**
+   * Marks the boot that is about to end (where one runs), makes a reboot by the guest end in off, and marks
+   * the next boot with the request, in this order. Done only if every part succeeded.
+   */
+  | { kind: "Mark"; mark: RequestMark; running: boolean }
+  /** Presses the power button. */
+  | { kind: "Shutdown" }
+  /** Cuts the power. */
+  | { kind: "Destroy" }
+  /** Boots, discarding a managed save image. */
+  | { kind: "Start" }
+  /** Lets the guest reboot by itself again, as its configuration says. */
+  | { kind: "Release"; attempt: string };
+
+export type Outcome =
+  | { kind: "Done" }
+  /** The hypervisor said no; nothing happened, or nothing that it knows of. */
+  | { kind: "Refused"; message: string }
+  /** No answer came: it may have happened. */
+  | { kind: "Unanswered"; message: string };
+
+/** One moment on both clocks. */
+export interface Instant {
+  /** Milliseconds since 1970, for people; it can jump. */
+  epochMs: number;
+  /** Milliseconds of a clock that only goes forward; means nothing in another process. */
+  monotonicMs: number;
+}
+
+export interface Clock {
+  now(): Instant;
+  /** A new random name for an attempt: 128 bits, in hexadecimal. */
+  nonce(): string;
+}
+
+/** What is told of every pass, for logs and metrics; nothing depends on it. */
+export interface Journal {
+  decided(key: Key, decision: Decision): void;
+  performed(key: Key, attempt: string, effect: Effect, outcome: Outcome, tookMs: number): void;
+}

@@ -1,0 +1,133 @@
+import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import { afterEffect, type Attempt } from "./attempt.ts";
+import { decide } from "./decide.ts";
+import type { Decision, Observation } from "./decision.ts";
+import { noticeOf } from "./notice.ts";
+import type { DomainReference, Effect, Key, Ports } from "./ports.ts";
+import { readTriggers } from "./request.ts";
+import { computeStatus } from "./status.ts";
+
+/** When a key wants to be looked at again without an event; undefined: never. On the monotonic clock. */
+export type Again = { atMs: number } | undefined;
+
+/** What this process knows of one resource beyond what the API server has. */
+interface Memory {
+  virtualMachine: VirtualMachine;
+  /** The status as last computed: ahead of the API server's while a write is under way. */
+  status: VirtualMachineStatus;
+  attempt: Attempt | undefined;
+}
+
+/** More passes in a row than any path of a restart takes: the key then waits for its turn like every other. */
+const mostPasses = 16;
+
+/** The loop: observe, decide, record, act, until there is nothing to do but wait. */
+export class Reconciler {
+  readonly #ports: Ports;
+  readonly #memory = new Map<Key, Memory>();
+
+  constructor(ports: Ports) {
+    this.#ports = ports;
+  }
+
+  /** Brings one resource as far as it goes now. One call per key at a time. */
+  async reconcile(key: Key): Promise<Again> {
+    for (let pass = 0; pass < mostPasses; pass += 1) {
+      const observation = await this.#observe(key);
+      if (observation === undefined) {
+        this.#memory.delete(key);
+        return undefined;
+      }
+      const decision = decide(observation);
+      this.#ports.journal.decided(key, decision);
+      this.#record(key, observation, decision);
+      const again = await this.#act(key, observation, decision);
+      if (again !== "Now") return again;
+    }
+    return { atMs: this.#ports.clock.now().monotonicMs };
+  }
+
+  /** How many restarts this process has under way. */
+  get attempts(): number {
+    return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;
+  }
+
+  async #observe(key: Key): Promise<Observation | undefined> {
+    const { virtualMachines, hypervisor, clock } = this.#ports;
+    const memory = this.#remember(key, virtualMachines.get(key));
+    if (memory === undefined) return undefined;
+    const { virtualMachine, attempt } = memory;
+    const reference = domainReference(virtualMachine);
+    const domain = isBusy(virtualMachine, attempt, clock.now().epochMs)
+      ? await hypervisor.look(reference, attempt?.id)
+      : await hypervisor.glance(reference);
+    return { virtualMachine, domain, attempt, now: clock.now(), nonce: clock.nonce() };
+  }
+
+  /**
+   * The resource with the status that this process computed last. A resource that was deleted in the middle of
+   * a restart is remembered until the restart has ended: its guest is started again.
+   */
+  #remember(key: Key, seen: VirtualMachine | undefined): Memory | undefined {
+    const known = this.#memory.get(key);
+    if (seen === undefined) return known?.attempt?.marked === true ? known : undefined;
+    if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
+      return { virtualMachine: seen, status: seen.status, attempt: undefined };
+    }
+    return { ...known, virtualMachine: { ...seen, status: known.status } };
+  }
+
+  #record(key: Key, observation: Observation, decision: Decision): void {
+    const { virtualMachines } = this.#ports;
+    const { virtualMachine } = observation;
+    const status = computeStatus(observation, decision);
+    const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
+    this.#memory.set(key, { virtualMachine, status, attempt });
+    // A status that the effect replaces as soon as it returns is not worth a write.
+    if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
+    virtualMachines.writeStatus(virtualMachine, status);
+    const notice = noticeOf(decision, virtualMachine.status);
+    if (notice !== undefined) virtualMachines.publish(virtualMachine, notice);
+  }
+
+  async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {
+    switch (verdict.kind) {
+      case "Rest":
+      case "Blocked":
+        return undefined;
+      case "Unavailable":
+      case "Wait":
+        return verdict.untilMs === undefined ? undefined : { atMs: verdict.untilMs };
+      case "Rebase":
+      case "End":
+        return "Now";
+      case "Act":
+        if (attempt !== undefined) await this.#perform(key, observation, attempt, verdict.effect);
+        return "Now";
+      default:
+        return verdict satisfies never;
+    }
+  }
+
+  async #perform(key: Key, { domain }: Observation, attempt: Attempt, effect: Effect): Promise<void> {
+    if (domain.kind !== "Present") return;
+    const { hypervisor, clock, journal } = this.#ports;
+    const before = clock.now();
+    const outcome = await hypervisor.perform(domain.domain, effect);
+    const now = clock.now();
+    journal.performed(key, attempt.id, effect, outcome, now.monotonicMs - before.monotonicMs);
+    const memory = this.#memory.get(key);
+    if (memory !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, now);
+  }
+}
+
+/** Whether a look at the domain's marks is needed; an idle resource is told by what is known already. */
+function isBusy(virtualMachine: VirtualMachine, attempt: Attempt | undefined, epochMs: number): boolean {
+  if (attempt !== undefined || virtualMachine.status.attempt !== undefined) return true;
+  return readTriggers(virtualMachine, epochMs).kind === "Requested";
+}
+
+function domainReference({ metadata, spec }: VirtualMachine): DomainReference {
+  const { name, uuid } = spec.domain;
+  return uuid === undefined ? { kind: "Name", name: name ?? metadata.name } : { kind: "UUID", uuid };
+}

@@ -1,0 +1,185 @@
+import { parseTimestamp } from "../crds/timestamp.ts";
+import type { RestartMode, RestartRequest } from "../crds/restart.ts";
+import {
+  annotations,
+  longestRestartToken,
+  parseRestartMode,
+  type VirtualMachine,
+  type VirtualMachineStatus,
+} from "../crds/virtualmachine.ts";
+import { formatTimestamp } from "../crds/timestamp.ts";
+import type { RequestMark } from "./ports.ts";
+
+/** What a resource's triggers say, compared with what its status says has been served. */
+export type Trigger =
+  /** Nobody has looked at the resource yet: whatever it says already is the baseline. */
+  | { kind: "FirstSight" }
+  | { kind: "Nothing" }
+  /** An older state came back, by a reverted commit or by drift correction: it becomes the new baseline. */
+  | { kind: "Reverted"; served: Served; message: string }
+  /** The value cannot be used; it is refused once. */
+  | { kind: "Invalid"; served: Served; message: string }
+  | { kind: "Requested"; request: RestartRequest };
+
+/** The values that count as served from now on; a field that is absent stays as it is. */
+export type Served = Pick<VirtualMachineStatus, "observedRestartGeneration" | "observedRestartToken">;
+
+/** Reads both triggers of a resource. */
+export function readTriggers(virtualMachine: VirtualMachine, epochMs: number): Trigger {
+  const { spec, status } = virtualMachine;
+  if (status.observedRestartGeneration === undefined) return { kind: "FirstSight" };
+  if ((spec.restartGeneration ?? 0) < status.observedRestartGeneration) {
+    return loweredGeneration(spec.restartGeneration ?? 0, status.observedRestartGeneration);
+  }
+  const token = readToken(virtualMachine);
+  if (token.kind === "Reverted" || token.kind === "Invalid") return token;
+  const restartGeneration = raisedGeneration(virtualMachine);
+  const restartToken = token.kind === "New" ? token.value : undefined;
+  if (restartGeneration === undefined && restartToken === undefined) return { kind: "Nothing" };
+  return readMode(virtualMachine, { restartGeneration, restartToken }, epochMs);
+}
+
+/** What counts as served once nothing that a resource says now shall restart it: at first sight. */
+export function baseline(virtualMachine: VirtualMachine): Served {
+  const token = virtualMachine.metadata.annotations[annotations.restart];
+  return {
+    observedRestartGeneration: virtualMachine.spec.restartGeneration ?? 0,
+    ...(token === undefined || token === ""
+      ? {}
+      : { observedRestartToken: token.slice(0, longestRestartToken) }),
+  };
+}
+
+/** What counts as served once a request has ended. */
+export function servedBy(request: RestartRequest): Served {
+  return {
+    ...(request.restartGeneration === undefined
+      ? {}
+      : { observedRestartGeneration: request.restartGeneration }),
+    ...(request.restartToken === undefined ? {} : { observedRestartToken: request.restartToken }),
+  };
+}
+
+/** Whether the domain's own record tells of a request that the status has not seen the end of. */
+export function tellsOfUnserved(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
+  if (mark.resource !== virtualMachine.metadata.uid) return false;
+  return !isServed(mark.request, virtualMachine.status);
+}
+
+function isServed(request: RestartRequest, status: VirtualMachineStatus): boolean {
+  const { restartGeneration, restartToken } = request;
+  const generationServed =
+    restartGeneration === undefined || restartGeneration <= (status.observedRestartGeneration ?? -1);
+  const tokenServed = restartToken === undefined || servedTokens(status).includes(restartToken);
+  return generationServed && tokenServed;
+}
+
+/**
+ * Two requests as one: the higher generation, the newer token, the earlier time. The result is the first one
+ * itself where the second adds nothing.
+ */
+export function joined(request: RestartRequest, other: RestartRequest): RestartRequest {
+  const higher = (other.restartGeneration ?? -1) > (request.restartGeneration ?? -1);
+  const newer = other.restartToken !== undefined && other.restartToken !== request.restartToken;
+  if (!higher && !newer) return request;
+  return {
+    ...request,
+    ...(higher ? { restartGeneration: other.restartGeneration } : {}),
+    ...(newer ? { restartToken: other.restartToken } : {}),
+    ...(other.mode === undefined ? {} : { mode: other.mode }),
+  };
+}
+
+function loweredGeneration(generation: number, served: number): Trigger {
+  return {
+    kind: "Reverted",
+    served: { observedRestartGeneration: generation },
+    message: `spec.restartGeneration went back from ${served} to ${generation}: nothing is restarted, and ${generation} is the new baseline`,
+  };
+}
+
+function raisedGeneration({ spec, status }: VirtualMachine): number | undefined {
+  const generation = spec.restartGeneration ?? 0;
+  return generation > (status.observedRestartGeneration ?? 0) ? generation : undefined;
+}
+
+type Token =
+  | { kind: "Served" }
+  | { kind: "New"; value: string }
+  | (Trigger & { kind: "Reverted" | "Invalid" });
+
+/** The token that waits: the annotation's, or the one that was recorded before somebody removed it. */
+function readToken({ metadata, status }: VirtualMachine): Token {
+  const value = metadata.annotations[annotations.restart];
+  if (value === undefined || value === "" || value === status.observedRestartToken)
+    return recordedToken(status);
+  const served = { observedRestartToken: value.slice(0, longestRestartToken) };
+  if (served.observedRestartToken === status.observedRestartToken) return { kind: "Served" };
+  if (value.length > longestRestartToken) {
+    return invalid(
+      served,
+      annotations.restart,
+      `has ${value.length} characters; at most ${longestRestartToken} are allowed`,
+    );
+  }
+  // A control character cannot be kept in the domain's XML.
+  if (/\p{C}/u.test(value))
+    return invalid(served, annotations.restart, "contains a character that cannot be printed");
+  if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");
+  if (isOlder(value, status.observedRestartToken))
+    return revertedToken(value, "is older than the last one served");
+  return { kind: "New", value };
+}
+
+function recordedToken(status: VirtualMachineStatus): Token {
+  const recorded = status.request?.restartToken;
+  return recorded === undefined || servedTokens(status).includes(recorded)
+    ? { kind: "Served" }
+    : { kind: "New", value: recorded };
+}
+
+function servedTokens(status: VirtualMachineStatus): (string | undefined)[] {
+  return [
+    status.observedRestartToken,
+    ...(status.history ?? []).map((record) => record.request.restartToken),
+  ];
+}
+
+function isOlder(value: string, served: string | undefined): boolean {
+  const time = parseTimestamp(value);
+  const servedTime = served === undefined ? undefined : parseTimestamp(served);
+  return time !== undefined && servedTime !== undefined && time < servedTime;
+}
+
+function revertedToken(value: string, why: string): Token {
+  return {
+    kind: "Reverted",
+    served: { observedRestartToken: value },
+    message: `the annotation ${annotations.restart} has a value that ${why}: nothing is restarted`,
+  };
+}
+
+function invalid(served: Served, annotation: string, what: string): Trigger & { kind: "Invalid" } {
+  return { kind: "Invalid", served, message: `the annotation ${annotation} ${what}: nothing is restarted` };
+}
+
+function readMode(
+  { metadata, status }: VirtualMachine,
+  trigger: { restartGeneration: number | undefined; restartToken: string | undefined },
+  epochMs: number,
+): Trigger {
+  const text = metadata.annotations[annotations.restartMode] ?? "";
+  const mode: RestartMode | undefined = text === "" ? undefined : parseRestartMode(text);
+  const request: RestartRequest = {
+    ...(trigger.restartGeneration === undefined ? {} : { restartGeneration: trigger.restartGeneration }),
+    ...(trigger.restartToken === undefined ? {} : { restartToken: trigger.restartToken }),
+    ...(mode === undefined ? {} : { mode }),
+    requestedAt: status.request?.requestedAt ?? formatTimestamp(epochMs),
+  };
+  if (text === "" || mode !== undefined) return { kind: "Requested", request };
+  return invalid(
+    servedBy(request),
+    annotations.restartMode,
+    `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`,
+  );
+}

@@ -1,0 +1,18 @@
+import { z } from "zod";
+import { timestamp } from "./timestamp.ts";
+
+/** Types of the conditions that the controller writes. */
+export const conditionTypes = ["Ready", "Reconciling", "Stalled", "Bound"] as const;
+
+/** A condition as Kubernetes' API conventions define it. */
+export const condition = z.object({
+  type: z.enum(conditionTypes).describe("Which question this condition answers."),
+  status: z.enum(["True", "False", "Unknown"]).describe("The answer."),
+  observedGeneration: z.int().describe("metadata.generation that the answer is about."),
+  lastTransitionTime: timestamp.describe("When the answer last changed."),
+  reason: z.string().min(1).max(128).describe("The answer's cause, as one word for programs."),
+  message: z.string().max(1024).describe("The answer's cause, in words for people."),
+});
+
+/** A condition as Kubernetes' API conventions define it. */
+export type Condition = z.output<typeof condition>;

@@ -1,0 +1,18 @@
+import { z } from "zod";
+
+/** A time as Kubernetes writes it: RFC 3339, here in UTC with milliseconds. */
+export const timestamp = z.string().meta({ format: "date-time" });
+
+/** Milliseconds since 1970 as a timestamp for a resource. */
+export function formatTimestamp(epochMs: number): string {
+  return new Date(epochMs).toISOString();
+}
+
+const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** Milliseconds since 1970 of an RFC 3339 time; undefined for any other text. */
+export function parseTimestamp(text: string): number | undefined {
+  if (!rfc3339.test(text)) return undefined;
+  const epochMs = Date.parse(text);
+  return Number.isNaN(epochMs) ? undefined : epochMs;
+}
