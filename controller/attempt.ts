@@ -38,14 +38,21 @@ export interface Attempt {
   readonly started?: Instant;
   /** Why an attempt that began by asking went over to force. */
   readonly forcedBecause?: string;
-  /** Refusals of the present effect in a row, and when it may be tried again. */
-  readonly refusals: number;
-  readonly retryAtMs?: number;
-  readonly lastRefusal?: string;
+  /** What libvirt refused last, until something else succeeds. */
+  readonly refusal?: Refusal;
   /** Why the attempt cannot succeed; it ends as soon as the guest has been let go. */
   readonly failure?: Failure;
   /** Whether the guest may reboot by itself again. */
   readonly released: boolean;
+}
+
+export interface Refusal {
+  effect: Effect["kind"];
+  /** Refusals of this effect in a row. */
+  count: number;
+  message: string;
+  /** When it may be tried again, on the monotonic clock. */
+  retryAtMs: number;
 }
 
 export interface Failure {
@@ -72,7 +79,6 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
     startedAtMs: now.epochMs,
     marked: false,
     method: "Start",
-    refusals: 0,
     released: false,
   };
 }
@@ -118,7 +124,7 @@ export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, 
     case "Refused":
       return afterRefusal(attempt, effect, outcome.message, now);
     case "Done":
-      return { ...afterSuccess(attempt, effect, now), refusals: 0 };
+      return afterSuccess(attempt, effect, now);
     default:
       return outcome satisfies never;
   }
@@ -133,7 +139,7 @@ function afterSilence(attempt: Attempt, effect: Effect, now: Instant): Attempt {
   return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now };
 }
 
-function afterSuccess(attempt: Attempt, effect: Effect, now: Instant): Attempt {
+function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect, now: Instant): Attempt {
   switch (effect.kind) {
     case "Mark":
       return { ...attempt, marked: true, markedAt: now };
@@ -155,21 +161,14 @@ function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: In
   if (effect.kind === "Shutdown" && attempt.mode === "Auto") {
     return forced(attempt, `libvirt refused to signal the guest: ${message}`);
   }
+  const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
+  const retryAtMs = now.monotonicMs + refusalDelayMs(count);
+  const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
+  if (count < mostRefusals) return refused;
   // The guest's own reboot is not worth holding the result back for ever.
-  if (effect.kind === "Release" && attempt.refusals + 1 >= mostRefusals)
-    return { ...attempt, released: true };
-  const refusals = attempt.refusals + 1;
-  const refused = { ...attempt, refusals, lastRefusal: message };
-  if (refusals < mostRefusals) return { ...refused, retryAtMs: now.monotonicMs + refusalDelayMs(refusals) };
-  return { ...refused, failure: { reason: refusedReason(effect), message: refusedMessage(effect, message) } };
-}
-
-function refusedReason(effect: Effect): string {
-  return `${effect.kind}Refused`;
-}
-
-function refusedMessage(effect: Effect, message: string): string {
-  return `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
+  if (effect.kind === "Release") return { ...refused, released: true };
+  const failure = `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
+  return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
 }
 
 function verb(effect: Effect): string {

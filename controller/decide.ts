@@ -1,6 +1,7 @@
 import { attemptRules } from "./attemptrules.ts";
 import { currentAttempt } from "./currentattempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
+import type { Instant } from "./ports.ts";
 import { readTriggers } from "./request.ts";
 import { resourceRules } from "./resourcerules.ts";
 
@@ -16,7 +17,25 @@ export function decide(observation: Observation): Decision {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  return decideAttempt({ virtualMachine, policy, domain: domain.domain, marks: domain.marks, attempt, now });
+  return heldBack(decideAttempt({ ...domain, virtualMachine, policy, attempt, now }), now);
+}
+
+/** An effect that libvirt has just refused waits a little; any other effect is as good as ever. */
+function heldBack(decision: Decision, now: Instant): Decision {
+  const { verdict, attempt } = decision;
+  const refusal = attempt?.refusal;
+  if (
+    verdict.kind !== "Act" ||
+    refusal?.effect !== verdict.effect.kind ||
+    now.monotonicMs >= refusal.retryAtMs
+  ) {
+    return decision;
+  }
+  const message = `libvirt refused, and is asked again: ${refusal.message}`;
+  return {
+    ...decision,
+    verdict: { kind: "Wait", reason: verdict.reason, message, untilMs: refusal.retryAtMs },
+  };
 }
 
 /** A ruling that only changes the attempt (it is forced, or it has failed) sends it through the rules again. */

@@ -71,6 +71,7 @@ export interface AttemptSubject {
   virtualMachine: VirtualMachine;
   policy: RestartPolicy;
   domain: Domain;
+  persistent: boolean;
   marks: Marks;
   attempt: Attempt;
   now: Instant;

@@ -46,7 +46,11 @@ export interface Hypervisor {
 /** A domain without its marks. */
 export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
 /** A domain with its marks. */
-export type Look = Unreachable | Missing | { kind: "Present"; domain: Domain; marks: Marks };
+export type Look =
+  | Unreachable
+  | Missing
+  /** `persistent`: whether the domain is still there once it is off. */
+  | { kind: "Present"; domain: Domain; persistent: boolean; marks: Marks };
 
 /** The hypervisor does not answer; it tells when it does again, unless it is to be asked again after a time. */
 export interface Unreachable {
@@ -69,8 +73,6 @@ export interface Domain {
   state: DomainState;
   /** Why it is in this state, in libvirt's words, such as "Destroyed" of a domain that is Shutoff. */
   reason: string;
-  /** Whether it is still there once it is off. */
-  persistent: boolean;
   /** The last time that libvirt told this process that the domain stopped. */
   lastStop?: Instant;
 }

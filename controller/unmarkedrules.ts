@@ -28,8 +28,8 @@ function markStopped(subject: AttemptSubject): Ruling | undefined {
 }
 
 /** A transient domain is gone once it is off: there would be nothing to start. */
-function transient({ attempt, domain }: AttemptSubject): Ruling | undefined {
-  if (domain.persistent) return undefined;
+function transient({ attempt, persistent }: AttemptSubject): Ruling | undefined {
+  if (persistent) return undefined;
   const message =
     "the domain is transient: once it is off there is nothing left to start; define it (virsh define) first";
   return { attempt: { ...attempt, failure: { reason: "TransientDomain", message } } };

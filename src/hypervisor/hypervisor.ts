@@ -1,0 +1,169 @@
+import { decodeState, type Session, type SessionEvent } from "libvirt";
+import type {
+  Domain,
+  DomainReference,
+  Effect,
+  Glance,
+  Hypervisor,
+  Instant,
+  Look,
+  Outcome,
+  Unreachable,
+} from "../../controller/ports.ts";
+import { DomainCalls } from "./domaincalls.ts";
+import { Mirror } from "./mirror.ts";
+import { absenceOf, outcomeOf } from "./outcome.ts";
+
+/** Whether the hypervisor can be asked. */
+type Reachability = Unreachable | { kind: "Reachable"; driver: string };
+
+/** How often a look begins anew because the domain started or stopped meanwhile. */
+const mostLooks = 3;
+
+type Listener = (event: SessionEvent) => void;
+
+/** Which domain wants to be looked at; all of them when the connection comes or goes. */
+export type ChangedDomain = Pick<Domain, "uuid" | "name"> | "All";
+
+/** The controller's hypervisor over a libvirt session. */
+export class LibvirtHypervisor implements Hypervisor {
+  readonly #session: Session;
+  readonly #changed: (domain: ChangedDomain) => void;
+  readonly #mirror = new Mirror();
+  #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
+
+  /** `connect` makes a session that tells the given listener; nothing happens before start(). */
+  constructor(connect: (listener: Listener) => Session, changed: (domain: ChangedDomain) => void) {
+    this.#changed = changed;
+    this.#session = connect((event) => this.#receive(event));
+  }
+
+  /** Begins to connect, and keeps connected. */
+  start(): void {
+    this.#session.start();
+  }
+
+  /** Ends the connection for good. */
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  #receive(event: SessionEvent): void {
+    switch (event.type) {
+      case "Connected":
+        this.#mirror.reset(event.domains);
+        this.#reachability = {
+          kind: "Reachable",
+          driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
+        };
+        this.#changed("All");
+        return;
+      case "Disconnected":
+        this.#setUnreachable(event.error.message);
+        return;
+      case "MetadataChange":
+        // The marks that this program writes itself; they are read afresh whenever they matter.
+        return;
+      default:
+        this.#mirror.note(event, instantOf(event.receivedAtMs));
+        this.#changed(event.domain);
+    }
+  }
+
+  async glance(reference: DomainReference): Promise<Glance> {
+    if (this.#reachability.kind === "Unreachable") return this.#reachability;
+    const entry = this.#mirror.find(reference);
+    if (entry === undefined) return { kind: "Missing" };
+    if (!entry.stale) return { kind: "Present", domain: entry.domain };
+    return this.#asking(entry.domain, async (calls) => ({
+      kind: "Present",
+      domain: await this.#refresh(entry.domain, calls),
+    }));
+  }
+
+  async look(reference: DomainReference, attempt: string | undefined): Promise<Look> {
+    if (this.#reachability.kind === "Unreachable") return this.#reachability;
+    const entry = this.#mirror.find(reference);
+    if (entry === undefined) return { kind: "Missing" };
+    return this.#asking<Look>(entry.domain, async (calls) => {
+      for (let look = 1; look <= mostLooks; look += 1) {
+        const before = await calls.identity();
+        const seen = await this.#lookOnce(entry.domain, calls, attempt);
+        if (seen.domain.id === before.id) return { kind: "Present", ...seen };
+      }
+      return {
+        kind: "Unreachable",
+        message: "the domain starts and stops faster than it can be looked at",
+        retryInMs: 1000,
+      };
+    });
+  }
+
+  async perform(domain: Domain, effect: Effect): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "Unanswered", message: this.#reachability.message };
+    const calls = this.#calls(domain, this.#reachability.driver);
+    return outcomeOf(() => calls.perform(effect));
+  }
+
+  /** The marks first, then the state: whoever compares the ID before and after knows that they belong together. */
+  async #lookOnce(domain: Domain, calls: DomainCalls, attempt: string | undefined) {
+    const [persistent, next, live] = await Promise.all([
+      calls.isPersistent(),
+      calls.requestMark("Config"),
+      calls.requestMark("Live"),
+    ]);
+    const marked = attempt ?? next?.attempt;
+    const bootMark = marked !== undefined && (await calls.hasBootMark(marked));
+    const marks = {
+      bootMark,
+      ...(live === undefined ? {} : { live }),
+      ...(next === undefined ? {} : { next }),
+    };
+    return { domain: await this.#refresh(domain, calls), persistent, marks };
+  }
+
+  async #refresh({ uuid }: Domain, calls: DomainCalls): Promise<Domain> {
+    const eventsBefore = this.#mirror.events(uuid);
+    const [{ name, id }, { state, reason }] = await Promise.all([calls.identity(), calls.state()]);
+    const lastStop = this.#mirror.find({ kind: "UUID", uuid })?.domain.lastStop;
+    const domain: Domain = {
+      uuid,
+      name,
+      ...(id === undefined ? {} : { id }),
+      ...decodeState(state, reason),
+      ...(lastStop === undefined ? {} : { lastStop }),
+    };
+    this.#mirror.set(domain, eventsBefore);
+    return domain;
+  }
+
+  async #asking<T extends Glance>(
+    domain: Domain,
+    ask: (calls: DomainCalls) => Promise<T>,
+  ): Promise<T | (Glance & { kind: "Missing" | "Unreachable" })> {
+    if (this.#reachability.kind === "Unreachable") return this.#reachability;
+    try {
+      return await ask(this.#calls(domain, this.#reachability.driver));
+    } catch (error) {
+      const absence = absenceOf(error);
+      if (absence.kind === "Missing") this.#mirror.remove(domain.uuid);
+      return absence;
+    }
+  }
+
+  #calls(domain: Domain, driver: string): DomainCalls {
+    return new DomainCalls(this.#session, driver, domain);
+  }
+
+  #setUnreachable(message: string): void {
+    const was = this.#reachability;
+    this.#reachability = { kind: "Unreachable", message };
+    if (was.kind === "Reachable") this.#changed("All");
+  }
+}
+
+/** The moment of a monotonic time of this process, in milliseconds as performance.now() counts. */
+export function instantOf(monotonicMs: number): Instant {
+  return { monotonicMs, epochMs: Date.now() - (performance.now() - monotonicMs) };
+}

@@ -1,0 +1,95 @@
+import { XMLBuilder, XMLParser } from "fast-xml-parser";
+import { z } from "zod";
+import type { RequestMark } from "../../controller/ports.ts";
+import { restartMode } from "../../crds/restart.ts";
+import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
+
+/** A metadata element of a domain, as libvirt's SetMetadata takes it. */
+export interface MetadataElement {
+  /** XML namespace, which names the element in the domain. */
+  uri: string;
+  /** Prefix of that namespace. */
+  key: string;
+  xml: string;
+}
+
+/** Namespace of the request mark: one a domain, replaced by each request. */
+export const requestMarkUri = "https://warmboot.dev/request";
+
+/** Namespace of an attempt's boot mark: one an attempt, so that nobody takes another's mark for his own. */
+export function bootMarkUri(attempt: string): string {
+  return `https://warmboot.dev/boot/${attempt}`;
+}
+
+/** The mark of the boot that an attempt is about to end. */
+export function bootMark(attempt: string): MetadataElement {
+  return { uri: bootMarkUri(attempt), key: "warmboot-boot", xml: "<boot/>" };
+}
+
+/** No mark that this program writes is longer; a longer one is somebody else's. */
+const longestMarkLength = 16_384;
+
+const builder = new XMLBuilder({
+  ignoreAttributes: false,
+  attributeNamePrefix: "",
+  suppressEmptyNode: true,
+  attributesGroupName: "$",
+});
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: "",
+  attributesGroupName: "$",
+  removeNSPrefix: true,
+  parseAttributeValue: false,
+  trimValues: false,
+  // Only the five entities of XML itself, and character references: a mark declares none.
+  htmlEntities: true,
+  processEntities: true,
+});
+
+/** The request mark as metadata. */
+export function requestMark(mark: RequestMark): MetadataElement {
+  const { attempt, resource, request, startedAtMs } = mark;
+  const $ = {
+    attempt,
+    resource,
+    ...(request.restartGeneration === undefined
+      ? {}
+      : { restartGeneration: String(request.restartGeneration) }),
+    ...(request.restartToken === undefined ? {} : { restartToken: request.restartToken }),
+    ...(request.mode === undefined ? {} : { mode: request.mode }),
+    requestedAt: request.requestedAt,
+    startedAt: formatTimestamp(startedAtMs),
+  };
+  return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
+}
+
+const attributes = z.object({
+  attempt: z.string().regex(/^[0-9a-f]{32}$/),
+  resource: z.string(),
+  restartGeneration: z.coerce.number().int().optional(),
+  restartToken: z.string().optional(),
+  mode: restartMode.optional(),
+  requestedAt: z.string(),
+  startedAt: z.string(),
+});
+
+/** Reads a request mark; undefined for what this program did not write, whoever did. */
+export function parseRequestMark(xml: string): RequestMark | undefined {
+  if (xml.length > longestMarkLength) return undefined;
+  const parsed = attributes.safeParse(requestAttributes(xml));
+  if (!parsed.success) return undefined;
+  const { attempt, resource, startedAt, ...request } = parsed.data;
+  const startedAtMs = parseTimestamp(startedAt);
+  return startedAtMs === undefined ? undefined : { attempt, resource, request: request, startedAtMs };
+}
+
+function requestAttributes(xml: string): unknown {
+  try {
+    const document = parser.parse(xml) as { request?: { $?: unknown } };
+    return document.request?.$;
+  } catch {
+    // Not XML at all: the same as no mark of ours.
+    return undefined;
+  }
+}

@@ -1,0 +1,36 @@
+import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
+import type { Missing, Outcome, Unreachable } from "../../controller/ports.ts";
+
+/** A domain that hangs is asked again after this time: no event tells that it has come back. */
+const hungDomainRetryMs = 10_000;
+
+/** The outcome of libvirt calls that were made for one effect. */
+export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome> {
+  try {
+    await calls();
+    return { kind: "Done" };
+  } catch (error) {
+    if (error instanceof LibvirtError) return { kind: "Refused", message: error.message };
+    if (error instanceof CallTimeoutError)
+      return { kind: error.sent ? "Unanswered" : "Refused", message: error.message };
+    if (error instanceof ConnectionError) return { kind: "Unanswered", message: error.message };
+    throw error;
+  }
+}
+
+/** What a failed look at a domain says about it. */
+export function absenceOf(error: unknown): Missing | Unreachable {
+  if (error instanceof LibvirtError) {
+    if (error.code === "NO_DOMAIN") return { kind: "Missing" };
+    return {
+      kind: "Unreachable",
+      message: `libvirt cannot tell: ${error.message}`,
+      retryInMs: hungDomainRetryMs,
+    };
+  }
+  if (error instanceof CallTimeoutError) {
+    return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
+  }
+  if (error instanceof ConnectionError) return { kind: "Unreachable", message: error.message };
+  throw error;
+}

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { World } from "../simulation/world.ts";
+
+/** Points before and after each of the three effects of a restart. */
+const crashPoints = [0, 1, 2, 3, 4, 5, 6, 7];
+
+for (const mode of ["Auto", "Hard"]) {
+  for (const losesWrites of [false, true]) {
+    for (const point of crashPoints) {
+      const writes = losesWrites ? ", and its status writes are lost" : "";
+      test(`mode ${mode}: the controller dies at point ${point}${writes}: one boot ends, and it is told`, async () => {
+        const world = new World({ restartPolicy: { mode } });
+        await world.settle();
+        world.losesWrites = losesWrites;
+        world.crashAfterEffects = point;
+        world.apply({ restartGeneration: 1 });
+        await world.settle();
+        world.losesWrites = false;
+        world.enqueue();
+        await world.settle();
+        assert.equal(world.hypervisor.boots.length, 2);
+        assert.equal(world.hypervisor.running?.end, undefined);
+        assert.equal(world.status.lastRestart?.result, "Succeeded");
+        assert.equal(world.status.lastRestart.method, mode === "Hard" ? "Hard" : "Soft");
+        assert.equal(world.status.observedRestartGeneration, 1);
+      });
+    }
+  }
+}
+
+test("a domain that was off is started once, whenever the controller dies", async () => {
+  for (const point of crashPoints) {
+    const world = new World({}, { off: true });
+    await world.settle();
+    world.losesWrites = true;
+    world.crashAfterEffects = point;
+    world.apply({ restartGeneration: 1 });
+    await world.settle();
+    world.restartController();
+    world.losesWrites = false;
+    await world.settle();
+    assert.equal(world.hypervisor.boots.length, 1, `point ${point}`);
+    assert.equal(world.status.lastRestart?.result, "Succeeded");
+  }
+});
+
+test("a status from an older backup does not repeat a request that the domain says was served", async () => {
+  const world = new World();
+  await world.settle();
+  world.losesWrites = true;
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  world.losesWrites = false;
+  assert.equal(world.status.observedRestartGeneration, 0);
+  world.restartController();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.observedRestartGeneration, 1);
+});
+
+test("libvirtd and the controller are restarted during the wait, so that the domain ID comes round again", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.restartDaemon();
+  world.restartController();
+  world.hypervisor.stop("Shutdown");
+  world.hypervisor.start();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.ok(!world.status.lastRestart.evidence.includes("DomainIDChanged"));
+});

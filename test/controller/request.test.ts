@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { World } from "../simulation/world.ts";
+
+async function settledWorld(...made: ConstructorParameters<typeof World>): Promise<World> {
+  const world = new World(...made);
+  await world.settle();
+  return world;
+}
+
+function boots(world: World): number {
+  return world.hypervisor.boots.length;
+}
+
+test("a new annotation value requests one restart; removing it afterwards changes nothing", async () => {
+  const world = await settledWorld();
+  world.annotate({ restart: "2026-01-01T10:00:00Z" });
+  await world.settle();
+  assert.equal(boots(world), 2);
+  assert.equal(world.status.observedRestartToken, "2026-01-01T10:00:00Z");
+  world.annotate({ restart: undefined });
+  await world.settle();
+  assert.equal(boots(world), 2);
+});
+
+test("an annotation that is removed while its request waits is not a cancellation", async () => {
+  const world = await settledWorld();
+  world.hypervisor.pause();
+  world.annotate({ restart: "a" });
+  await world.settle();
+  world.annotate({ restart: undefined });
+  await world.settle();
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(boots(world), 2);
+  assert.equal(world.status.observedRestartToken, "a");
+});
+
+for (const [sentence, values] of [
+  ["a value that was served before restarts nothing", ["a", "b", "a"]],
+  [
+    "a time older than the last one served restarts nothing",
+    ["2026-01-02T00:00:00Z", "2026-01-03T00:00:00+00:00", "2026-01-01T00:00:00Z"],
+  ],
+] as const) {
+  test(`${sentence}: it is a revert, told once`, async () => {
+    const world = await settledWorld();
+    for (const restart of values) {
+      world.annotate({ restart });
+      await world.settle();
+    }
+    assert.equal(boots(world), 3);
+    assert.equal(world.status.observedRestartToken, values.at(-1));
+    assert.equal(world.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
+  });
+}
+
+test("a lowered generation restarts nothing, becomes the baseline, and is told once", async () => {
+  const world = await settledWorld({ restartGeneration: 5 });
+  world.apply({ restartGeneration: 3 });
+  await world.settle();
+  assert.equal(boots(world), 1);
+  assert.equal(world.status.observedRestartGeneration, 3);
+  assert.deepEqual(
+    world.notices.map(({ reason }) => reason),
+    ["RestartReverted"],
+  );
+  world.apply({ restartGeneration: 4 });
+  await world.settle();
+  assert.equal(boots(world), 2);
+});
+
+test("lowering the generation again takes back a request that waits, and says so", async () => {
+  const world = await settledWorld({ restartGeneration: 1 });
+  world.hypervisor.pause();
+  world.apply({ restartGeneration: 2 });
+  await world.settle();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.attempt, undefined);
+  assert.equal(world.status.lastRestart?.result, "Skipped");
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(boots(world), 1);
+});
+
+for (const [sentence, changes] of [
+  ["an unknown mode", { restart: "a", mode: "Fast" }],
+  ["a token with a control character", { restart: "a\nb" }],
+  ["a token that is too long", { restart: "x".repeat(257) }],
+] as const) {
+  test(`${sentence} is refused once, with an Event and a condition, and loses no later request`, async () => {
+    const world = await settledWorld();
+    world.annotate(changes);
+    await world.settle();
+    world.enqueue();
+    await world.settle();
+    assert.equal(boots(world), 1);
+    assert.deepEqual(
+      world.notices.map(({ reason }) => reason),
+      ["InvalidRestartRequest"],
+    );
+    assert.equal(
+      world.status.conditions?.find(({ type }) => type === "Stalled")?.reason,
+      "InvalidRestartRequest",
+    );
+    world.annotate({ restart: "good", mode: undefined });
+    await world.settle();
+    assert.equal(boots(world), 2);
+    assert.equal(
+      world.status.conditions.find(({ type }) => type === "Stalled"),
+      undefined,
+    );
+  });
+}
+
+test("the mode of the annotation is for that request only", async () => {
+  const world = await settledWorld();
+  world.annotate({ restart: "a", mode: "Hard" });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.method, "Hard");
+  world.annotate({ restart: "b", mode: undefined });
+  await world.settle();
+  assert.equal(world.status.lastRestart.method, "Soft");
+});
+
+test("requests that arrive before the guest has stopped join; the joined ones are served too", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.apply({ restartGeneration: 2 });
+  world.annotate({ restart: "a" });
+  await world.settle();
+  assert.equal(boots(world), 2);
+  assert.equal(world.status.observedRestartGeneration, 2);
+  assert.equal(world.status.observedRestartToken, "a");
+});
+
+test("a hard request escalates a soft one that waits, at once", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  const before = world.timeline.now().monotonicMs;
+  world.annotate({ restart: "a", mode: "Hard" });
+  await world.settle();
+  assert.equal(world.timeline.now().monotonicMs, before);
+  assert.equal(boots(world), 2);
+  assert.equal(world.status.lastRestart?.method, "Hard");
+});

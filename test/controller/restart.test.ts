@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { World } from "../simulation/world.ts";
+
+/** A world whose first sight is over: what happens from here on is a request's doing. */
+async function settledWorld(...made: ConstructorParameters<typeof World>): Promise<World> {
+  const world = new World(...made);
+  await world.settle();
+  world.writes.length = 0;
+  return world;
+}
+
+function condition(world: World, type: string): string {
+  const found = world.status.conditions?.find((one) => one.type === type);
+  return found === undefined ? "absent" : `${found.status} ${found.reason}`;
+}
+
+test("first sight is the baseline: what a new resource says already restarts nothing", async () => {
+  const world = new World({ restartGeneration: 7 });
+  world.annotate({ restart: "now" });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.status.observedRestartGeneration, 7);
+  assert.equal(world.status.observedRestartToken, "now");
+  assert.equal(condition(world, "Ready"), "True Watching");
+  assert.equal(condition(world, "Bound"), "True DomainFound");
+  assert.equal(world.status.observedGeneration, 1);
+});
+
+test("a guest that obeys is restarted softly, once, with proof, for two status writes", async () => {
+  const world = await settledWorld();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+  const { lastRestart } = world.status;
+  assert.equal(lastRestart?.result, "Succeeded");
+  assert.equal(lastRestart.method, "Soft");
+  assert.deepEqual(lastRestart.evidence, ["StopEvent", "BootMarkGone", "RequestMarkSeen", "DomainIDChanged"]);
+  assert.equal(lastRestart.downtimeMilliseconds, 0);
+  assert.equal(world.status.observedRestartGeneration, 1);
+  assert.equal(world.status.attempt, undefined);
+  assert.equal(world.writes.length, 2);
+  assert.deepEqual(
+    world.notices.map(({ reason }) => reason),
+    ["RestartStarted", "RestartSucceeded"],
+  );
+});
+
+test("while it waits, the status says so as kstatus reads it", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(condition(world, "Ready"), "False ShuttingDown");
+  assert.equal(condition(world, "Reconciling"), "True ShuttingDown");
+  assert.equal(condition(world, "Stalled"), "absent");
+  assert.equal(world.status.attempt?.stage, "ShuttingDown");
+  assert.equal(world.status.observedGeneration, 2);
+  assert.equal(world.status.observedRestartGeneration, 0);
+});
+
+test("a deaf guest is asked every 30 s and power-cycled after 120 s, for three status writes", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  const before = world.timeline.now().monotonicMs;
+  await world.settle();
+  assert.equal(world.timeline.now().monotonicMs - before, 120_000);
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end, signals }) => [end, signals]),
+    [
+      ["Destroyed", 4],
+      [undefined, 0],
+    ],
+  );
+  assert.equal(world.status.lastRestart?.method, "Hard");
+  assert.equal(world.status.lastRestart.forcedBecause, "the guest did not shut down within 120 s");
+  assert.equal(world.writes.length, 3);
+  assert.deepEqual(
+    world.notices.map(({ reason }) => reason),
+    ["RestartStarted", "RestartForced", "RestartSucceeded"],
+  );
+});
+
+test("mode Soft cuts no power: a deaf guest keeps running, may reboot by itself again, and the restart fails", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft" } });
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.hypervisor.running?.onReboot, "restart");
+  assert.equal(world.status.lastRestart?.result, "Failed");
+  assert.equal(world.status.lastRestart.reason, "GuestShutdownTimedOut");
+  assert.equal(condition(world, "Stalled"), "True RestartFailed");
+  assert.equal(condition(world, "Reconciling"), "absent");
+  assert.equal(world.status.observedRestartGeneration, 1);
+});
+
+test("mode Hard asks nobody: the power is cut at once", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start"]);
+  assert.equal(world.status.lastRestart?.method, "Hard");
+});
+
+test("a guest that answers the button by rebooting is restarted once, not twice", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Reboots", afterMs: 100 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("a domain that is off is started at once, and that is not called a shutdown", async () => {
+  const world = await settledWorld({}, { off: true });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Start"]);
+  assert.equal(world.status.lastRestart?.method, "Start");
+});
+
+test("a domain that somebody destroys during the wait is started, and that is not called a shutdown", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.stop("Destroyed");
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.method, "Start");
+});
+
+test("a domain that is missing is a condition, and works as soon as it is there", async () => {
+  const world = new World();
+  world.hypervisor.exists = false;
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(condition(world, "Bound"), "False DomainNotFound");
+  assert.equal(condition(world, "Stalled"), "True DomainNotFound");
+  world.hypervisor.exists = true;
+  world.apply({ restartGeneration: 2 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(condition(world, "Stalled"), "absent");
+});
+
+test("a domain that is undefined during the wait is a failure that says so", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.exists = false;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.reason, "DomainNotFound");
+});
+
+test("a transient domain is refused before it is touched: nothing would be left to start", async () => {
+  const world = await settledWorld();
+  world.hypervisor.persistent = false;
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, []);
+  assert.equal(world.status.lastRestart?.reason, "TransientDomain");
+});
+
+test("any libvirt error while asking falls back to force", async () => {
+  const world = await settledWorld();
+  world.hypervisor.faults.push({
+    effect: "Shutdown",
+    fault: { kind: "Refused", message: "monitor is gone" },
+  });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Destroy", "Start"]);
+  assert.match(world.status.lastRestart?.forcedBecause ?? "", /monitor is gone/);
+});
+
+test("a signal without an answer may have been heard: the guest gets its time, and is asked again", async () => {
+  const world = await settledWorld();
+  world.hypervisor.faults.push({ effect: "Shutdown", fault: { kind: "Unanswered", message: "timed out" } });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Shutdown", "Start"]);
+  assert.equal(world.status.lastRestart?.method, "Soft");
+});
+
+test("a start that is refused is tried four times, then it is a failure; the next request can mend it", async () => {
+  const world = await settledWorld();
+  const refusal = { effect: "Start", fault: { kind: "Refused", message: "no such disk" } } as const;
+  world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.reason, "StartRefused");
+  assert.match(world.status.lastRestart.message, /no such disk/);
+  assert.equal(condition(world, "Stalled"), "True RestartFailed");
+  world.apply({ restartGeneration: 2 });
+  await world.settle();
+  assert.equal(world.status.lastRestart.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Start");
+});
+
+test("no mark, no signal: where the marks are refused the guest is left alone", async () => {
+  const world = await settledWorld();
+  const refusal = { effect: "Mark", fault: { kind: "Refused", message: "no space left on device" } } as const;
+  world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Mark", "Mark", "Mark"]);
+  assert.equal(world.status.lastRestart?.reason, "MarkRefused");
+});
+
+test("a paused guest hears nothing: the request waits without a timeout and is served when it is resumed", async () => {
+  const world = await settledWorld();
+  world.hypervisor.pause();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(condition(world, "Reconciling"), "True GuestPaused");
+  assert.equal(world.status.attempt?.stage, "Queued");
+  assert.deepEqual(
+    world.notices.map(({ reason }) => reason),
+    ["RestartBlocked"],
+  );
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.method, "Soft");
+});
+
+test("a guest that is paused during the wait is asked anew when it is resumed", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 50_000 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(10_000);
+  world.hypervisor.pause();
+  await world.settle(1_000_000);
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.method, "Soft");
+});
+
+test("whenPaused: Force power-cycles a paused guest at once", async () => {
+  const world = await settledWorld({ restartPolicy: { whenPaused: "Force" } });
+  world.hypervisor.pause();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.method, "Hard");
+});
+
+test("suspend touches nothing and says so; the request is served afterwards", async () => {
+  const world = await settledWorld({ suspend: true });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, []);
+  assert.equal(condition(world, "Reconciling"), "True Suspended");
+  world.apply({ suspend: false });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("while libvirt does not answer the attempt is kept, and goes on when it does", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.reachable = false;
+  world.enqueue();
+  await world.settle(1000);
+  assert.equal(condition(world, "Ready"), "False HypervisorUnreachable");
+  assert.equal(condition(world, "Bound"), "Unknown HypervisorUnreachable");
+  assert.equal(world.status.attempt?.stage, "ShuttingDown");
+  world.hypervisor.stop("Shutdown");
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("a resource that is deleted during the wait still gets its guest started", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.delete();
+  await world.settle();
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+});
+
+test("marks that contradict each other are an open question, never a second restart", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.running?.bootMarks.clear();
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Unverified");
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(condition(world, "Stalled"), "True RestartUnverified");
+});

@@ -1,0 +1,45 @@
+import type { Instant } from "../../controller/ports.ts";
+
+/** Virtual time: nothing happens but what was planned, in the order of its time. */
+export class Timeline {
+  #monotonicMs = 1_000_000;
+  #epochMs = Date.UTC(2026, 0, 1);
+  #plans: { atMs: number; run: () => void }[] = [];
+
+  now(): Instant {
+    return { epochMs: this.#epochMs, monotonicMs: this.#monotonicMs };
+  }
+
+  /** Plans something. */
+  after(delayMs: number, run: () => void): void {
+    this.at(this.#monotonicMs + delayMs, run);
+  }
+
+  /** Plans something for a moment on the monotonic clock. */
+  at(atMs: number, run: () => void): void {
+    this.#plans.push({ atMs, run });
+    this.#plans.sort((one, other) => one.atMs - other.atMs);
+  }
+
+  /**
+   * Goes to the next planned moment and runs what was planned for it; where that is after `endMs`, or nothing
+   * is planned, it only lets the time pass until then and answers false.
+   */
+  step(endMs: number): boolean {
+    const plan = this.#plans[0];
+    if (plan === undefined || plan.atMs > endMs) {
+      if (Number.isFinite(endMs)) this.#passUntil(endMs);
+      return false;
+    }
+    this.#plans.shift();
+    this.#passUntil(plan.atMs);
+    plan.run();
+    return true;
+  }
+
+  #passUntil(monotonicMs: number): void {
+    const passedMs = Math.max(0, monotonicMs - this.#monotonicMs);
+    this.#monotonicMs += passedMs;
+    this.#epochMs += passedMs;
+  }
+}
