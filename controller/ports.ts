@@ -138,5 +138,17 @@ export interface Clock {
 /** What is told of every pass, for logs and metrics; nothing depends on it. */
 export interface Journal {
   decided(key: Key, decision: Decision): void;
-  performed(key: Key, attempt: string, effect: Effect, outcome: Outcome, tookMs: number): void;
+  performed(performance: Performance): void;
+}
+
+/** An effect with its outcome. */
+export interface Performance {
+  key: Key;
+  attempt: string;
+  /** As it was seen before the effect. */
+  domain: Domain;
+  effect: Effect;
+  outcome: Outcome;
+  began: Instant;
+  ended: Instant;
 }

@@ -112,10 +112,18 @@ export class Reconciler {
   async #perform(key: Key, { domain }: Observation, attempt: Attempt, effect: Effect): Promise<void> {
     if (domain.kind !== "Present") return;
     const { hypervisor, clock, journal } = this.#ports;
-    const before = clock.now();
+    const began = clock.now();
     const outcome = await hypervisor.perform(domain.domain, effect);
     const now = clock.now();
-    journal.performed(key, attempt.id, effect, outcome, now.monotonicMs - before.monotonicMs);
+    journal.performed({
+      key,
+      attempt: attempt.id,
+      domain: domain.domain,
+      effect,
+      outcome,
+      began,
+      ended: now,
+    });
     const memory = this.#memory.get(key);
     if (memory !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, now);
   }

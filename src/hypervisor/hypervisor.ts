@@ -5,17 +5,23 @@ import type {
   Effect,
   Glance,
   Hypervisor,
-  Instant,
   Look,
   Outcome,
   Unreachable,
 } from "../../controller/ports.ts";
+import { instantOf } from "../clock.ts";
 import { DomainCalls } from "./domaincalls.ts";
 import { Mirror } from "./mirror.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 
 /** Whether the hypervisor can be asked. */
 type Reachability = Unreachable | { kind: "Reachable"; driver: string };
+
+/**
+ * A daemon that is only restarted is back sooner; resources at rest are not told of it. Those with a restart
+ * under way see it at their next look.
+ */
+const shortOutageMs = 10_000;
 
 /** How often a look begins anew because the domain started or stopped meanwhile. */
 const mostLooks = 3;
@@ -30,6 +36,8 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
   readonly #changed: (domain: ChangedDomain) => void;
   readonly #mirror = new Mirror();
+  #outage: NodeJS.Timeout | undefined;
+  #everReached = false;
   #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
 
   /** `connect` makes a session that tells the given listener; nothing happens before start(). */
@@ -45,12 +53,15 @@ export class LibvirtHypervisor implements Hypervisor {
 
   /** Ends the connection for good. */
   async close(): Promise<void> {
+    this.#endOutage();
     await this.#session.close();
   }
 
   #receive(event: SessionEvent): void {
     switch (event.type) {
       case "Connected":
+        this.#endOutage();
+        this.#everReached = true;
         this.#mirror.reset(event.domains);
         this.#reachability = {
           kind: "Reachable",
@@ -157,13 +168,12 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #setUnreachable(message: string): void {
-    const was = this.#reachability;
     this.#reachability = { kind: "Unreachable", message };
-    if (was.kind === "Reachable") this.#changed("All");
+    this.#outage ??= setTimeout(() => this.#changed("All"), this.#everReached ? shortOutageMs : 0);
   }
-}
 
-/** The moment of a monotonic time of this process, in milliseconds as performance.now() counts. */
-export function instantOf(monotonicMs: number): Instant {
-  return { monotonicMs, epochMs: Date.now() - (performance.now() - monotonicMs) };
+  #endOutage(): void {
+    clearTimeout(this.#outage);
+    this.#outage = undefined;
+  }
 }

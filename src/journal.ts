@@ -1,0 +1,82 @@
+import type { Logger } from "pino";
+import type { Decision } from "../controller/decision.ts";
+import type { Journal, Key, Performance } from "../controller/ports.ts";
+import { parseKey } from "./kubernetes/resource.ts";
+
+/**
+ * The log of what the controller decides and does. Every line of a restart carries the namespace and the name
+ * of the resource and the attempt; a decision that changes nothing is told at level debug.
+ */
+export function createJournal(log: Logger): Journal {
+  return {
+    decided: (key, decision) => logDecision(log, key, decision),
+    performed: (performance) => logPerformance(log, performance),
+  };
+}
+
+function logDecision(log: Logger, key: Key, { rule, verdict, attempt }: Decision): void {
+  const line = { ...parseKey(key), attempt: attempt?.id, stage: attempt?.stage, rule };
+  switch (verdict.kind) {
+    case "Rest":
+      log.debug(line, "nothing is requested");
+      return;
+    case "Rebase":
+      log.info(
+        { ...line, ...verdict.served },
+        verdict.problem ?? verdict.notice?.note ?? "first look: what the resource says is the baseline",
+      );
+      return;
+    case "Unavailable":
+    case "Blocked":
+      log.warn({ ...line, reason: verdict.reason }, verdict.message);
+      return;
+    case "Wait":
+      log.debug({ ...line, reason: verdict.reason }, verdict.message);
+      return;
+    case "Act":
+      log.info({ ...line, reason: verdict.reason, effect: verdict.effect.kind }, verdict.message);
+      return;
+    case "End": {
+      const { kind: _kind, message, ...end } = verdict;
+      log[end.result === "Succeeded" || end.result === "Skipped" ? "info" : "error"](
+        { ...line, ...end },
+        message,
+      );
+      return;
+    }
+    default:
+      verdict satisfies never;
+  }
+}
+
+function logPerformance(
+  log: Logger,
+  { key, attempt, domain, effect, outcome, began, ended }: Performance,
+): void {
+  const line = {
+    ...parseKey(key),
+    attempt,
+    domain: domain.name,
+    effect: effect.kind,
+    outcome: outcome.kind,
+    tookMs: rounded(ended.monotonicMs - began.monotonicMs),
+    // How long the guest had been known to be off when its start was asked for.
+    ...(effect.kind === "Start" && domain.lastStop !== undefined
+      ? { offForMs: rounded(began.monotonicMs - domain.lastStop.monotonicMs) }
+      : {}),
+  };
+  if (outcome.kind === "Done") log.info(line, done[effect.kind]);
+  else log.warn(line, outcome.message);
+}
+
+const done = {
+  Mark: "marked",
+  Shutdown: "asked the guest to shut down",
+  Destroy: "cut the power",
+  Start: "started",
+  Release: "the guest may reboot by itself again",
+} as const satisfies Record<Performance["effect"]["kind"], string>;
+
+function rounded(ms: number): number {
+  return Math.round(ms * 100) / 100;
+}

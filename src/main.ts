@@ -1,0 +1,28 @@
+import { readFileSync } from "node:fs";
+import { CredentialsError } from "./kubernetes/errors.ts";
+import { createLog } from "./log.ts";
+import { readOptions } from "./options.ts";
+import { runProgram } from "./program.ts";
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+const options = readOptions(process.argv.slice(2), version, process.stdout.isTTY);
+const log = createLog(options.logLevel, options.logFormat);
+
+const ending = new AbortController();
+for (const name of ["SIGTERM", "SIGINT"] as const) {
+  process.on(name, () => {
+    // A second signal means that the first one takes too long.
+    if (ending.signal.aborted) process.exit(1);
+    ending.abort();
+  });
+}
+
+try {
+  await runProgram(options, log, ending.signal);
+} catch (error) {
+  if (!(error instanceof CredentialsError)) throw error;
+  log.fatal(error.message);
+  process.exitCode = 1;
+}

@@ -1,0 +1,110 @@
+import { hostname } from "node:os";
+import { Session, type SessionEvent } from "libvirt";
+import type { Logger } from "pino";
+import type { NoticeReason } from "../controller/notice.ts";
+import { Reconciler } from "../controller/reconcile.ts";
+import { systemClock } from "./clock.ts";
+import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
+import { createJournal } from "./journal.ts";
+import { KubernetesClient } from "./kubernetes/client.ts";
+import { EventRecorder } from "./kubernetes/events.ts";
+import { KeyedQueue } from "./kubernetes/queue.ts";
+import { parseKey } from "./kubernetes/resource.ts";
+import type { ProgramOptions } from "./options.ts";
+import { ApiVirtualMachines } from "./virtualmachines.ts";
+
+/** How long the end of the program waits for what is still being written. */
+const farewellMs = 5000;
+
+/**
+ * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
+ * flight is kept: the domain carries its marks, and the next run goes on with it.
+ *
+ * Neither the API server nor libvirt has to be there: both are tried again with backoff. Rejects only where
+ * the credentials for Kubernetes cannot be used.
+ */
+export async function runProgram(options: ProgramOptions, log: Logger, signal: AbortSignal): Promise<void> {
+  const client = await KubernetesClient.load(options);
+  const events = new EventRecorder<NoticeReason>({
+    client,
+    reportingController: "warmboot.dev/controller",
+    reportingInstance: hostname(),
+    onDrop: ({ reason, regarding }, error) =>
+      log.warn({ name: regarding.metadata.name, reason, err: error }, "an Event was dropped"),
+  });
+  const queue = new KeyedQueue({
+    onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; it is tried again"),
+  });
+  const virtualMachines = new ApiVirtualMachines({
+    client,
+    namespace: options.namespace,
+    queue,
+    events,
+    log,
+  });
+  const libvirt = Promise.withResolvers<void>();
+  const hypervisor = new LibvirtHypervisor(
+    (listener) =>
+      new Session(options.connect, {
+        listener: (event) => {
+          listener(event);
+          logSession(log, event);
+          libvirt.resolve();
+        },
+      }),
+    (changed) => enqueue(queue, virtualMachines, changed),
+  );
+  const reconciler = new Reconciler({
+    virtualMachines,
+    hypervisor,
+    clock: systemClock,
+    journal: createJournal(log),
+  });
+
+  log.info({ connect: options.connect, kubernetes: client.server, namespace: options.namespace }, "starting");
+  hypervisor.start();
+  const watching = virtualMachines.run(signal);
+  try {
+    // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
+    await Promise.all([virtualMachines.synced(signal), libvirt.promise]);
+    log.info({ virtualMachines: [...virtualMachines.keys()].length }, "ready");
+    await queue.run(options.workers, (key) => reconcileOnce(key, reconciler, queue), signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  log.info({ attempts: reconciler.attempts }, "ending; restarts under way are kept for the next run");
+  await Promise.race([
+    virtualMachines.drained(),
+    new Promise((resolve) => setTimeout(resolve, farewellMs).unref()),
+  ]);
+  await events.close(farewellMs);
+  await Promise.all([hypervisor.close(), watching]);
+  await client.close();
+  log.info("ended");
+}
+
+async function reconcileOnce(key: string, reconciler: Reconciler, queue: KeyedQueue): Promise<void> {
+  const again = await reconciler.reconcile(key);
+  if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
+}
+
+function enqueue(queue: KeyedQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
+  const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.keysOf(changed);
+  for (const key of keys) queue.add(key);
+}
+
+function logSession(log: Logger, event: SessionEvent): void {
+  switch (event.type) {
+    case "Connected":
+      log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
+      return;
+    case "Disconnected":
+      log.error(`${event.error.message}; tried again in ${(event.retryInMs / 1000).toFixed(1)} s`);
+      return;
+    case "Lifecycle":
+      log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");
+      return;
+    default:
+      log.debug({ domain: event.domain.name, event: event.type }, "libvirt event");
+  }
+}

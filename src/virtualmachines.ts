@@ -1,0 +1,212 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Logger } from "pino";
+import type { Notice, NoticeReason } from "../controller/notice.ts";
+import type { Domain, Key, VirtualMachines } from "../controller/ports.ts";
+import {
+  parseVirtualMachine,
+  virtualMachineResource,
+  type VirtualMachine,
+  type VirtualMachineStatus,
+} from "../crds/virtualmachine.ts";
+import type { KubernetesClient } from "./kubernetes/client.ts";
+import { ApiError, UnreachableError } from "./kubernetes/errors.ts";
+import type { EventRecorder } from "./kubernetes/events.ts";
+import type { KeyedQueue } from "./kubernetes/queue.ts";
+import { Reflector } from "./kubernetes/reflector.ts";
+import { keyOf, type KubernetesObject } from "./kubernetes/resource.ts";
+import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
+
+/** What the resources are read with and written through. */
+export interface VirtualMachinesOptions {
+  client: KubernetesClient;
+  /** Only this namespace; without it, all. */
+  namespace?: string | undefined;
+  queue: KeyedQueue;
+  events: EventRecorder<NoticeReason>;
+  log: Logger;
+}
+
+/** A status that is being written, and the newer one that waits behind it. */
+interface Writing {
+  next?: { virtualMachine: VirtualMachine; status: VirtualMachineStatus };
+}
+
+/**
+ * The controller's resources over the API server: a watched copy of them, one status write at a time for each,
+ * and a queue that a change, a conflict or a failed write puts the key on.
+ */
+export class ApiVirtualMachines implements VirtualMachines {
+  readonly #options: VirtualMachinesOptions;
+  readonly #reflector: Reflector<VirtualMachine>;
+  readonly #writing = new Map<Key, Writing>();
+  readonly #writes = new Set<Promise<void>>();
+
+  constructor(options: VirtualMachinesOptions) {
+    this.#options = options;
+    const { client, namespace, queue, log } = options;
+    this.#reflector = new Reflector<VirtualMachine>({
+      client,
+      type: virtualMachineResource,
+      namespace,
+      trim: parse,
+      indexes: { domain: domainNames },
+      onEvent: (event) => {
+        if (event.type === "Modified" && onlyStatusDiffers(event.object, event.previous)) return;
+        queue.add(keyOf(event.object));
+      },
+      onError: (error, retryInMs) => logReadError(log, error, retryInMs),
+    });
+  }
+
+  /** Reads and watches until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#reflector.run(signal);
+  }
+
+  /** Resolves once all resources have been read. */
+  async synced(signal: AbortSignal): Promise<void> {
+    await this.#reflector.synced(signal);
+  }
+
+  get(key: Key): VirtualMachine | undefined {
+    return this.#reflector.store.get(key);
+  }
+
+  /** Keys of all resources. */
+  keys(): Iterable<Key> {
+    return this.#reflector.store.keys();
+  }
+
+  /** Keys of the resources that name a domain, by its name or its UUID. */
+  keysOf({ name, uuid }: Pick<Domain, "name" | "uuid">): Key[] {
+    const { store } = this.#reflector;
+    return [...store.byIndex("domain", name), ...store.byIndex("domain", uuid)].map(keyOf);
+  }
+
+  writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
+    const key = keyOf(virtualMachine);
+    const writing = this.#writing.get(key);
+    if (writing !== undefined) {
+      writing.next = { virtualMachine, status };
+      return;
+    }
+    if (this.#isCurrent(key, status)) return;
+    const write = this.#write(key, virtualMachine, status);
+    this.#writes.add(write);
+    void write.finally(() => this.#writes.delete(write));
+  }
+
+  publish({ metadata }: VirtualMachine, notice: Notice): void {
+    this.#options.events.record({ regarding: { type: virtualMachineResource, metadata }, ...notice });
+  }
+
+  /** Resolves once no status write is under way. */
+  async drained(): Promise<void> {
+    await Promise.allSettled(this.#writes);
+  }
+
+  async #write(key: Key, virtualMachine: VirtualMachine, status: VirtualMachineStatus): Promise<void> {
+    const writing: Writing = {};
+    this.#writing.set(key, writing);
+    try {
+      const written = await this.#writeOnce(key, virtualMachine, status);
+      const { next } = writing;
+      this.#writing.delete(key);
+      if (next === undefined || written === undefined) return;
+      // A status that was computed before this write came back is still guarded by what this write left.
+      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
+      this.writeStatus(isOurs ? written : next.virtualMachine, next.status);
+    } finally {
+      this.#writing.delete(key);
+    }
+  }
+
+  async #writeOnce(
+    key: Key,
+    virtualMachine: VirtualMachine,
+    status: VirtualMachineStatus,
+  ): Promise<VirtualMachine | undefined> {
+    const { client, queue, log } = this.#options;
+    try {
+      const outcome = await writeStatus<KubernetesObject & { status?: unknown }>(
+        client,
+        virtualMachineResource,
+        virtualMachine,
+        status,
+      );
+      return this.#taken(key, outcome);
+    } catch (error) {
+      log.warn(
+        { ...virtualMachine.metadata, annotations: undefined, err: error },
+        "the status could not be written; it is tried again",
+      );
+      queue.addRateLimited(key);
+      return undefined;
+    }
+  }
+
+  #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | undefined {
+    const { queue, log } = this.#options;
+    switch (outcome.kind) {
+      case "Written": {
+        queue.forget(key);
+        const written = parse(outcome.object);
+        this.#reflector.accept(written);
+        return written;
+      }
+      case "Conflict":
+        queue.addRateLimited(key);
+        return undefined;
+      case "Gone":
+        return undefined;
+      case "Rejected":
+        log.error(
+          { key },
+          `the API server refused a status, is its CRD older than this controller? ${outcome.message}`,
+        );
+        return undefined;
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  #isCurrent(key: Key, status: VirtualMachineStatus): boolean {
+    const current = this.get(key)?.status;
+    // As JSON: a field that is absent and one that is undefined are the same to the API server.
+    return current === undefined || isDeepStrictEqual(current, JSON.parse(JSON.stringify(status)));
+  }
+}
+
+function parse(object: KubernetesObject): VirtualMachine {
+  const parsed = parseVirtualMachine(object);
+  if (parsed.kind === "Valid") return parsed.virtualMachine;
+  throw new TypeError(`VirtualMachine ${keyOf(object)} cannot be read: ${parsed.message}`);
+}
+
+/** The names under which a resource's domain is found: its UUID, or its name. */
+function domainNames({ metadata, spec }: VirtualMachine): string[] {
+  return [spec.domain.uuid ?? spec.domain.name ?? metadata.name];
+}
+
+/** The echo of one's own write, most of the time: nothing that a decision depends on. */
+function onlyStatusDiffers(now: VirtualMachine, before: VirtualMachine): boolean {
+  return (
+    now.metadata.generation === before.metadata.generation &&
+    now.metadata.deletionTimestamp === before.metadata.deletionTimestamp &&
+    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations)
+  );
+}
+
+function logReadError(log: Logger, error: unknown, retryInMs: number): void {
+  const retry = `tried again in ${(retryInMs / 1000).toFixed(1)} s`;
+  if (error instanceof UnreachableError) log.error(`${error.message}; ${retry}`);
+  else if (error instanceof ApiError && error.code === 404) {
+    log.error(
+      `the cluster has no VirtualMachine resource: kubectl apply -f crds/virtualmachines.warmboot.dev.yaml; ${retry}`,
+    );
+  } else if (error instanceof ApiError && error.code === 403) {
+    log.error(
+      `this identity may not read VirtualMachines (see deploy/rbac.yaml): ${error.message}; ${retry}`,
+    );
+  } else log.error({ err: error }, `VirtualMachines could not be read; ${retry}`);
+}
