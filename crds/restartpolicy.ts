@@ -41,7 +41,7 @@ const soft = z
   .meta({
     description: "The graceful way.",
     ...rules([
-      "self.signals.exists(signal, signal == 'ACPI')",
+      "!has(self.signals) || self.signals.exists(signal, signal == 'ACPI')",
       "signals must contain ACPI: this version asks no guest agent, so the guest would not be asked at all",
     ]),
   });
@@ -73,9 +73,14 @@ export const restartPolicy = z
       ),
   })
   .prefault({})
-  .describe(
-    "How the machine is restarted: gracefully first by default, then by force when the guest is deaf.",
-  );
+  .meta({
+    description:
+      "How the machine is restarted: gracefully first by default, then by force when the guest is deaf.",
+    ...rules([
+      "!has(self.mode) || self.mode != 'Soft' || !has(self.whenPaused) || self.whenPaused != 'Force'",
+      "whenPaused: Force cuts the power, which mode Soft never does: use mode Auto or Hard, or whenPaused: Block",
+    ]),
+  });
 
 /** How a machine is restarted, every default filled in. */
 export type RestartPolicy = z.output<typeof restartPolicy>;

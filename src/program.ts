@@ -24,7 +24,7 @@ const farewellMs = 5000;
  * the credentials for Kubernetes cannot be used.
  */
 export async function runProgram(options: ProgramOptions, log: Logger, signal: AbortSignal): Promise<void> {
-  const client = await KubernetesClient.load(options);
+  const client = await KubernetesClient.load({ path: options.kubeconfig, context: options.context });
   const events = new EventRecorder<NoticeReason>({
     client,
     reportingController: "warmboot.dev/controller",
