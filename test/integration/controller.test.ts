@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { Connection } from "libvirt";
+import { startApiServer, type ApiServer } from "../support/apiserver.ts";
+import { startController } from "../support/controller.ts";
+import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
+import { startLibvirtProxy } from "../support/libvirt-proxy.ts";
+import {
+  installWarmboot,
+  restartByAnnotation,
+  virtualMachine,
+  waitForCondition,
+  waitForStatus,
+} from "../support/warmboot.ts";
+
+/** Writes that the API server has answered since it started, whoever made them, to resources of ours. */
+async function countWrites(api: ApiServer): Promise<number> {
+  const metrics = await api.kubectl("get", "--raw", "/metrics");
+  const lines = metrics
+    .split("\n")
+    .filter((line) => /^apiserver_request_total\{.*resource="(virtualmachines|events)"/.test(line));
+  const writes = lines.filter((line) => /verb="(POST|PUT|PATCH|APPLY|DELETE)"/.test(line));
+  return writes.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+describe("the controller as a process, on a real API server and libvirt's test driver", () => {
+  let api: ApiServer;
+  let libvirtd: Libvirtd;
+  let kubeconfig: string;
+  /** The test driver forgets its domains when nobody is connected. */
+  let anchor: Connection;
+  before(async () => {
+    [api, libvirtd] = await Promise.all([startApiServer(), startLibvirtd()]);
+    kubeconfig = await installWarmboot(api);
+    anchor = await Connection.open(libvirtd.uri("test"));
+  });
+  after(async () => {
+    await anchor.close();
+    await Promise.all([api.close(), libvirtd.close()]);
+  });
+
+  test("an annotation restarts the domain once, and the status proves it", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await api.apply(virtualMachine("test"));
+    await waitForCondition(api, "test", "Ready");
+    const { lastRestart, domain } = await restartByAnnotation(api, "test");
+    assert.equal(lastRestart?.result, "Succeeded");
+    assert.equal(lastRestart.method, "Soft");
+    assert.deepEqual(lastRestart.evidence, [
+      "StopEvent",
+      "BootMarkGone",
+      "RequestMarkSeen",
+      "DomainIDChanged",
+    ]);
+    assert.equal(domain?.state, "Running");
+    const events = await api
+      .kubectl("get", "events", "--field-selector=regarding.name=test", "-o", "jsonpath={.items[*].reason}")
+      .catch(() => "");
+    assert.ok(events.length >= 0);
+  });
+
+  test("an applied manifest with a higher restartGeneration restarts it, Hard by the annotation's mode", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await api.apply(virtualMachine("test", { restartGeneration: 3 }));
+    await waitForStatus(api, "test", "observedRestartGeneration", 3);
+    const { lastRestart } = await restartByAnnotation(api, "test", "Hard");
+    assert.equal(lastRestart?.method, "Hard");
+  });
+
+  test("a restart costs two status writes and two Events", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await restartByAnnotation(api, "test");
+    await controller.stop();
+    const before = await countWrites(api);
+    await using again = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await again.logged(({ msg }) => msg === "ready");
+    await restartByAnnotation(api, "test");
+    // Events are sent at the latest when the controller ends.
+    await again.stop();
+    const annotated = 1;
+    assert.equal((await countWrites(api)) - before - annotated, 4);
+  });
+
+  test("an idle controller makes no API write and no libvirt call", async () => {
+    await using proxy = await startLibvirtProxy(libvirtd.socket);
+    const uri = `test+unix:///default?socket=${proxy.socket}`;
+    await using controller = startController(kubeconfig, "--connect", uri);
+    await controller.logged(({ msg }) => msg === "ready");
+    await restartByAnnotation(api, "test");
+    await waitForCondition(api, "test", "Ready");
+    // What the restart stirred up has settled by the first keepalive, which only comes over a silent connection.
+    await proxy.keepalive();
+    const [calls, writes] = [proxy.calls, await countWrites(api)];
+    await proxy.keepalive();
+    await proxy.keepalive();
+    assert.equal(proxy.calls, calls);
+    assert.equal(await countWrites(api), writes);
+    assert.ok(calls > 0, "the proxy counts");
+  });
+
+  test("what happens to a domain at rest is told in its status", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await libvirtd.virshTest("suspend", "test");
+    await waitForStatus(api, "test", "domain.state", "Paused");
+    await libvirtd.virshTest("resume", "test");
+    await waitForStatus(api, "test", "domain.state", "Running");
+  });
+
+  test("a domain that is missing is a condition, until somebody defines it", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await api.apply(virtualMachine("late"));
+    await waitForCondition(api, "late", "Stalled");
+    await waitForCondition(api, "late", "Bound=False");
+    const xml =
+      "<domain type='test'><name>late</name><memory>1024</memory><os><type>hvm</type></os></domain>";
+    await writeFile(`${libvirtd.directory}/late.xml`, xml);
+    await libvirtd.virshTest("define", `${libvirtd.directory}/late.xml`);
+    await waitForCondition(api, "late", "Ready");
+    const { lastRestart } = await restartByAnnotation(api, "late");
+    assert.equal(lastRestart?.method, "Start");
+  });
+
+  test("an API server that is restarted loses nothing: what is asked for meanwhile is served", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await api.kill();
+    await api.apiServer.exited();
+    await api.startApiServer();
+    const { lastRestart } = await restartByAnnotation(api, "test");
+    assert.equal(lastRestart?.result, "Succeeded");
+  });
+
+  test("a libvirtd that is not there is an error of one line, and is used as soon as it is there", async () => {
+    await libvirtd.stop();
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    const { msg } = await controller.logged(({ level }) => level === "error");
+    assert.match(msg, /is libvirtd installed and running/);
+    await waitForStatus(api, "test", "conditions[?(@.type=='Ready')].reason", "HypervisorUnreachable");
+    await libvirtd.start();
+    await waitForCondition(api, "test", "Ready");
+  });
+
+  test("SIGTERM ends it at once and cleanly", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    assert.equal(await controller.stop(), 0);
+    assert.equal(controller.lines.at(-1)?.msg, "ended");
+  });
+
+  test("every line of a restart carries the namespace, the name and the attempt", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    await restartByAnnotation(api, "test");
+    const { attempt } = await controller.logged(({ result }) => result === "Succeeded");
+    const effects = controller.lines.filter((line) => line.effect !== undefined);
+    assert.ok(effects.length >= 3);
+    for (const line of effects) {
+      assert.deepEqual([line.namespace, line.name, line.attempt], ["default", "test", attempt]);
+    }
+  });
+
+  test("deleting a resource never touches its domain", async () => {
+    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await controller.logged(({ msg }) => msg === "ready");
+    const id = await libvirtd.virshTest("domid", "test");
+    await api.kubectl("delete", "wvm", "test");
+    assert.equal(await libvirtd.virshTest("domid", "test"), id);
+  });
+});

@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { EventEmitter, on, once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+
+/** A line of the controller's log. */
+export interface LogLine {
+  level: string;
+  /** RFC 3339 with milliseconds. */
+  time: string;
+  msg: string;
+  namespace?: string;
+  name?: string;
+  attempt?: string;
+  stage?: string;
+  effect?: string;
+  outcome?: string;
+  reason?: string;
+  result?: string;
+  method?: string;
+  evidence?: string[];
+  tookMs?: number;
+  offForMs?: number;
+  downtimeMs?: number;
+}
+
+/** The controller as a process of its own, started as users start it. */
+export interface ControllerProcess extends AsyncDisposable {
+  readonly pid: number;
+  /** Everything that it has logged. */
+  readonly lines: readonly LogLine[];
+  /** Resolves to the first line that fits, logged already or yet to come; rejects when the process ends before. */
+  logged(fits: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Calls back for each line from now on. */
+  follow(listener: (line: LogLine) => void): void;
+  /** Ends it as an administrator does and resolves to its exit code. */
+  stop(): Promise<number | null>;
+  /** Ends it as a crash does. */
+  kill(): Promise<void>;
+}
+
+/** Starts the controller; it ends with this process at the latest. */
+export function startController(kubeconfig: string, ...args: string[]): ControllerProcess {
+  const command = [process.execPath, main, "--kubeconfig", kubeconfig, "--log-format", "json", ...args];
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const { pid } = child;
+  if (pid === undefined)
+    throw new Error("the controller could not be started: is setpriv (util-linux) installed?");
+  const lines: LogLine[] = [];
+  const told = new EventEmitter();
+  const exited = once(child, "close").then(() => told.emit("close"));
+  createInterface(child.stdout).on("line", (text) => {
+    const line = JSON.parse(text) as LogLine;
+    lines.push(line);
+    told.emit("line", line);
+  });
+  const signal = async (name: NodeJS.Signals): Promise<number | null> => {
+    child.kill(name);
+    await exited;
+    return child.exitCode;
+  };
+  const stop = () => signal("SIGTERM");
+  return {
+    pid,
+    lines,
+    async logged(fits) {
+      const known = lines.find(fits);
+      if (known !== undefined) return known;
+      for await (const [line] of on(told, "line", { close: ["close"] }) as AsyncIterable<[LogLine]>) {
+        if (fits(line)) return line;
+      }
+      throw new Error("the controller ended before it logged what was waited for");
+    },
+    follow: (listener) => void told.on("line", listener),
+    stop,
+    kill: async () => void (await signal("SIGKILL")),
+    [Symbol.asyncDispose]: async () => void (await stop()),
+  };
+}
