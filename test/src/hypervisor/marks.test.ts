@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import type { RequestMark } from "../../../controller/ports.ts";
+import { restartMode } from "../../../crds/restart.ts";
+import { formatTimestamp } from "../../../crds/timestamp.ts";
+import { bootMark, parseRequestMark, requestMark } from "../../../src/hypervisor/marks.ts";
+
+const hex = fc.string({
+  unit: fc.integer({ min: 0, max: 15 }).map((digit) => digit.toString(16)),
+  minLength: 32,
+  maxLength: 32,
+});
+/** What a restart token may be: anything that can be printed. */
+const token = fc
+  .string({ unit: "binary", minLength: 1, maxLength: 256 })
+  .filter((text) => !/\p{C}/u.test(text));
+const epochMs = fc.integer({ min: 0, max: Date.UTC(2100, 0) });
+
+const plain = { noNullPrototype: true };
+const mark: fc.Arbitrary<RequestMark> = fc.record(
+  {
+    attempt: hex,
+    resource: fc.uuid(),
+    request: fc.record(
+      {
+        restartGeneration: fc.maxSafeNat(),
+        restartToken: token,
+        mode: fc.constantFrom(...restartMode.options),
+        requestedAt: epochMs.map(formatTimestamp),
+      },
+      { requiredKeys: ["requestedAt"], ...plain },
+    ),
+    startedAtMs: epochMs,
+  },
+  plain,
+);
+
+test("a request mark comes back as it was written, whatever the token says", () => {
+  fc.assert(
+    fc.property(mark, (written) => assert.deepEqual(parseRequestMark(requestMark(written).xml), written)),
+  );
+});
+
+test("a request mark is one XML element that says nothing but attributes", () => {
+  fc.assert(
+    fc.property(mark, (written) => {
+      assert.match(requestMark(written).xml, /^<request( [a-zA-Z]+="[^"<>]*")+\/>$/);
+    }),
+  );
+});
+
+test("bytes that are no mark of ours are no mark, and never an exception", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), (xml) => assert.equal(parseRequestMark(xml), undefined)),
+  );
+});
+
+test("a mark that somebody has cut or changed is read as another mark or as none, and never an exception", () => {
+  fc.assert(
+    fc.property(mark, fc.nat(), fc.string(), (written, at, garbage) => {
+      const { xml } = requestMark(written);
+      const cut = at % xml.length;
+      parseRequestMark(xml.slice(0, cut) + garbage + xml.slice(cut));
+      assert.equal(parseRequestMark(xml.slice(0, cut)), undefined);
+    }),
+  );
+});
+
+const foreign: [sentence: string, xml: string][] = [
+  [
+    "a document type with entities that multiply",
+    `<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><request attempt="&b;"/>`,
+  ],
+  ["megabytes", `<request attempt="${"a".repeat(5_000_000)}"/>`],
+  [
+    "a hundred thousand attributes",
+    `<request ${Array.from({ length: 100_000 }, (_, n) => `a${n}="1"`).join(" ")}/>`,
+  ],
+  ["depth without end", "<request>".repeat(100_000)],
+  [
+    "an attempt that is no nonce of ours",
+    `<request attempt="../x" resource="u" requestedAt="" startedAt="2026-01-01T00:00:00Z"/>`,
+  ],
+];
+for (const [sentence, xml] of foreign) {
+  test(`${sentence}: no mark, at once`, () => {
+    assert.equal(parseRequestMark(xml), undefined);
+  });
+}
+
+test("every attempt's boot mark has a namespace of its own: nobody takes another's mark for his", () => {
+  fc.assert(
+    fc.property(hex, hex, (one, other) => {
+      assert.equal(bootMark(one).uri === bootMark(other).uri, one === other);
+    }),
+  );
+});
