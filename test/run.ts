@@ -5,10 +5,10 @@
  *     node test/run.ts [file or pattern ...]
  */
 import { spawn } from "node:child_process";
-import { setUp } from "./support/setup.ts";
+import { everyPart, setUp } from "./support/setup.ts";
 
 const patterns = process.argv.slice(2);
-await setUp((line) => console.log(line));
+await setUp(everyPart, (line) => console.log(line));
 const tests = spawn(
   process.execPath,
   ["--test", ...(patterns.length > 0 ? patterns : ["test/**/*.test.ts"])],

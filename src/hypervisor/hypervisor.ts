@@ -6,7 +6,9 @@ import type {
   Glance,
   Hypervisor,
   Look,
+  Marks,
   Outcome,
+  RequestMark,
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
@@ -98,13 +100,22 @@ export class LibvirtHypervisor implements Hypervisor {
     if (entry === undefined) return { kind: "Missing" };
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
-        const before = await calls.identity();
-        const seen = await this.#lookOnce(entry.domain, calls, attempt);
-        if (seen.domain.id === before.id) return { kind: "Present", ...seen };
+        const [before, persistent, next] = await Promise.all([
+          this.#refresh(entry.domain, calls),
+          calls.isPersistent(),
+          calls.requestMark("Config"),
+        ]);
+        const marks = withNext(next);
+        // A domain that is off has no boot to tell apart, and its start should not wait.
+        if (before.id === undefined) return { kind: "Present", domain: before, persistent, marks };
+        const marksOfBoot = await bootMarks(calls, attempt ?? next?.attempt);
+        const domain = await this.#refresh(before, calls);
+        if (domain.id === before.id)
+          return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot } };
       }
       return {
         kind: "Unreachable",
-        message: "the domain starts and stops faster than it can be looked at",
+        message: "the domain starts and stops faster than one can look",
         retryInMs: 1000,
       };
     });
@@ -115,23 +126,6 @@ export class LibvirtHypervisor implements Hypervisor {
       return { kind: "Unanswered", message: this.#reachability.message };
     const calls = this.#calls(domain, this.#reachability.driver);
     return outcomeOf(() => calls.perform(effect));
-  }
-
-  /** The marks first, then the state: whoever compares the ID before and after knows that they belong together. */
-  async #lookOnce(domain: Domain, calls: DomainCalls, attempt: string | undefined) {
-    const [persistent, next, live] = await Promise.all([
-      calls.isPersistent(),
-      calls.requestMark("Config"),
-      calls.requestMark("Live"),
-    ]);
-    const marked = attempt ?? next?.attempt;
-    const bootMark = marked !== undefined && (await calls.hasBootMark(marked));
-    const marks = {
-      bootMark,
-      ...(live === undefined ? {} : { live }),
-      ...(next === undefined ? {} : { next }),
-    };
-    return { domain: await this.#refresh(domain, calls), persistent, marks };
   }
 
   async #refresh({ uuid }: Domain, calls: DomainCalls): Promise<Domain> {
@@ -176,4 +170,17 @@ export class LibvirtHypervisor implements Hypervisor {
     clearTimeout(this.#outage);
     this.#outage = undefined;
   }
+}
+
+/** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */
+async function bootMarks(calls: DomainCalls, attempt: string | undefined): Promise<Omit<Marks, "next">> {
+  const [live, bootMark] = await Promise.all([
+    calls.requestMark("Live"),
+    attempt === undefined ? false : calls.hasBootMark(attempt),
+  ]);
+  return live === undefined ? { bootMark } : { bootMark, live };
+}
+
+function withNext(next: RequestMark | undefined): Marks {
+  return next === undefined ? { bootMark: false } : { bootMark: false, next };
 }

@@ -6,23 +6,26 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Condition } from "../../crds/condition.ts";
 import type { VirtualMachine } from "../../crds/virtualmachine.ts";
 import { startApiServer, type ApiServer } from "../support/apiserver.ts";
 import { startController, type ControllerProcess } from "../support/controller.ts";
-import { boots, defineGuest, guestReady } from "../support/guest.ts";
 import { kvmBoots } from "../support/kvm.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
-import { setUp } from "../support/setup.ts";
+import { everyPart, setUp } from "../support/setup.ts";
+import { startGuest, type RunningGuest } from "../support/start-guest.ts";
+import {
+  applyManifest,
+  installWarmboot,
+  manifests,
+  readVirtualMachine,
+  waitForCondition,
+  waitForStatus,
+} from "../support/warmboot.ts";
 import { bold, dim, duration, green, red, say, step, transcript } from "./screen.ts";
 import { manifest, scenarios, type Scenario } from "./scenario.ts";
 import { Timeline, type Seen } from "./timeline.ts";
-
-/** Longer than any guest of the demo takes under emulation on a busy machine. */
-const patienceSeconds = 120;
 
 const { values: options } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
 const beganAtMs = performance.now();
@@ -39,36 +42,22 @@ try {
 }
 
 async function demo(): Promise<void> {
-  await step("What is needed on this machine", () => setUp((line) => say(`    ${line}`)));
-  const kvm = await step("Does a guest really boot on KVM here?", async () => {
-    const boots = await kvmBoots();
-    say(
-      boots
-        ? "    yes: the guests run on KVM"
-        : "    no: the guests run in QEMU's own emulation, which is slower",
-    );
-    return boots;
-  });
-  const api = parts.use(
-    await step("A Kubernetes API server with an etcd of its own", () => startApiServer()),
-  );
-  const libvirtd = parts.use(
-    await step("A private libvirtd; the host's own is not touched", () => startLibvirtd()),
-  );
-  await step("Three guests", () => startGuests(libvirtd, kvm));
-  await step("The VirtualMachine resource definition, and an identity with the least rights", () =>
+  await step("What is needed on this machine", () => setUp(everyPart, (line) => say(`    ${line}`)));
+  const kvm = await step("Does a guest really boot on KVM here?", probeKvm);
+  const api = parts.use(await step("A Kubernetes API server with an etcd of its own", startApiServer));
+  const libvirtd = parts.use(await step("A private libvirtd; the host's own is not touched", startLibvirtd));
+  const guests = await step("Three guests", () => startGuests(libvirtd, kvm));
+  const kubeconfig = await step("The VirtualMachine definition, and the controller's rights", () =>
     install(api),
   );
-  const controller = parts.use(
-    await step("The controller, as a process of its own", () => launch(api, libvirtd)),
-  );
-  await step("Three VirtualMachine resources", async () => {
-    await api.apply(scenarios.map((scenario) => manifest(scenario, 1)).join("---\n"));
-    await api.kubectl("wait", "wvm", "--all", "--for=condition=Ready", `--timeout=${patienceSeconds}s`);
-    transcript("kubectl get virtualmachines", await api.kubectl("get", "virtualmachines"));
-  });
+  const launching = () => launch(kubeconfig, libvirtd);
+  const controller = parts.use(await step("The controller, as a process of its own", launching));
+  await step("Three VirtualMachine resources", () => createResources(api));
   const timeline = parts.use(new Timeline(controller, libvirtd.uri("qemu")));
-  for (const scenario of scenarios) await restart(scenario, api, libvirtd, timeline);
+  for (const [index, scenario] of scenarios.entries()) {
+    const guest = guests[index];
+    if (guest !== undefined) await restart(scenario, guest, api, timeline);
+  }
   await results(api, timeline);
   say(
     green(
@@ -78,69 +67,59 @@ async function demo(): Promise<void> {
   if (options.keep) await keep(api, libvirtd);
 }
 
-function serialLog(libvirtd: Libvirtd, name: string): string {
-  return join(libvirtd.directory, `${name}.log`);
+async function probeKvm(): Promise<boolean> {
+  const boots = await kvmBoots();
+  say(boots ? "    yes: the guests run on KVM" : "    no: the guests run in QEMU's own emulation");
+  return boots;
 }
 
-async function startGuests(libvirtd: Libvirtd, kvm: boolean): Promise<void> {
+function startGuests(libvirtd: Libvirtd, kvm: boolean): Promise<RunningGuest[]> {
   for (const { name, about } of scenarios) say(`    ${name.padEnd(10)} ${about}`);
-  await Promise.all(
-    scenarios.map(async ({ name, behaviour }) => {
-      await defineGuest(libvirtd, { name, behaviour, serialLog: serialLog(libvirtd, name), kvm });
-      await libvirtd.virsh("start", name);
-      await guestReady(serialLog(libvirtd, name));
-    }),
-  );
+  return Promise.all(scenarios.map(({ name, behaviour }) => startGuest(libvirtd, { name, behaviour, kvm })));
 }
 
-async function install(api: ApiServer): Promise<void> {
-  for (const file of ["crds/virtualmachines.warmboot.dev.yaml", "deploy/rbac.yaml"]) {
-    const path = new URL(`../../${file}`, import.meta.url);
-    transcript(`kubectl apply -f ${file}`, await api.apply(await readFile(path, "utf8")));
-  }
-  await api.kubectl("wait", "--for=condition=Established", "crd/virtualmachines.warmboot.dev");
+async function install(api: ApiServer): Promise<string> {
+  for (const file of manifests) transcript(`kubectl apply -f ${file}`, await applyManifest(api, file));
+  return installWarmboot(api);
 }
 
-async function launch(api: ApiServer, libvirtd: Libvirtd): Promise<ControllerProcess> {
-  const kubeconfig = await api.kubeconfigFor(await api.serviceAccountToken("warmboot", "warmboot"));
+async function launch(kubeconfig: string, libvirtd: Libvirtd): Promise<ControllerProcess> {
   say(dim(`    npm start -- --connect '${libvirtd.uri("qemu")}'`));
   const controller = startController(kubeconfig, "--connect", libvirtd.uri("qemu"));
   await controller.logged(({ msg }) => msg === "ready");
   return controller;
 }
 
-/** Requests one restart as users do, waits as users do, and looks at the guest itself. */
+async function createResources(api: ApiServer): Promise<void> {
+  await api.apply(scenarios.map((scenario) => manifest(scenario, 1)).join("---\n"));
+  for (const { name } of scenarios) await waitForCondition(api, name, "Ready");
+  transcript("kubectl get virtualmachines", await api.kubectl("get", "virtualmachines"));
+}
+
+/** Requests one restart as users do, waits as users do, and asks the guest itself. */
 async function restart(
   scenario: Scenario,
+  guest: RunningGuest,
   api: ApiServer,
-  libvirtd: Libvirtd,
   timeline: Timeline,
 ): Promise<void> {
   interrupted.signal.throwIfAborted();
   const { name, about, trigger } = scenario;
   say(`\n${bold("==>")} Restart ${bold(name)}, which ${about}`);
-  const log = serialLog(libvirtd, name);
   if (trigger === "Annotation") {
     const token = new Date().toISOString();
     timeline.requested(name, `kubectl annotate wvm ${name} warmboot.dev/restart=${token}`);
     await api.kubectl("annotate", "wvm", name, `warmboot.dev/restart=${token}`);
-    await waitFor(api, name, `{.status.observedRestartToken}=${token}`);
+    await waitForStatus(api, name, "observedRestartToken", token);
   } else {
-    timeline.requested(name, "kubectl apply -f manifest.yaml, with restartGeneration: 2");
+    timeline.requested(name, `kubectl apply -f ${name}.yaml, with restartGeneration: 2`);
     await api.apply(manifest(scenario, 2));
-    await waitFor(api, name, "{.status.observedRestartGeneration}=2");
+    await waitForStatus(api, name, "observedRestartGeneration", 2);
   }
-  await guestReady(log, 2);
-  timeline.note(name, `booted anew: boot ${boots(log).join(", then boot ")}`);
-  assertRestarted(scenario, await read(api, name), boots(log));
-}
-
-async function waitFor(api: ApiServer, name: string, jsonPath: string): Promise<void> {
-  await api.kubectl("wait", "wvm", name, `--for=jsonpath=${jsonPath}`, `--timeout=${patienceSeconds}s`);
-}
-
-async function read(api: ApiServer, name: string): Promise<VirtualMachine> {
-  return JSON.parse(await api.kubectl("get", "wvm", name, "-o", "json")) as VirtualMachine;
+  await guest.ready(2);
+  const bootIds = await guest.boots();
+  timeline.note(name, `booted anew: boot ${bootIds.map((id) => id.slice(0, 8)).join(", then boot ")}`);
+  assertRestarted(scenario, await readVirtualMachine(api, name), bootIds);
 }
 
 /** The demo fails loudly where a guest did not restart as it should. */
@@ -161,29 +140,34 @@ async function results(api: ApiServer, timeline: Timeline): Promise<void> {
   say(`\n${bold("==>")} What the user sees`);
   transcript("kubectl get virtualmachines", await api.kubectl("get", "virtualmachines"));
   for (const { name } of scenarios) {
-    const { status } = await read(api, name);
-    say(`\n  ${bold(name)}: ${status.lastRestart?.message}`);
+    const { status } = await readVirtualMachine(api, name);
+    say(`\n  ${bold(name)}`);
     for (const condition of status.conditions ?? []) say(`    ${describeCondition(condition)}`);
   }
+  say();
   transcript("kubectl get events", await api.kubectl("get", "events", "--sort-by=.eventTime"));
-  say(`\n${bold("==>")} What was measured, from libvirt's events`);
-  for (const scenario of scenarios)
+  say(`\n${bold("==>")} What was measured`);
+  for (const scenario of scenarios) {
     say(`    ${scenario.name.padEnd(10)} ${measured(scenario, timeline.seen(scenario.name))}`);
+  }
 }
 
 function describeCondition({ type, status, reason, message }: Condition): string {
   return `${type}=${status}  ${reason}: ${message}`;
 }
 
-function measured({ policy, expected }: Scenario, { offForMs, stoppedMs, startedMs }: Seen): string {
-  const downtime =
-    startedMs !== undefined && stoppedMs !== undefined ? duration(startedMs - stoppedMs) : "unknown";
-  const reaction = offForMs === undefined ? "unknown" : duration(offForMs);
-  const forced =
-    expected.forced && startedMs !== undefined
-      ? `, running again ${duration(startedMs - policy.timeoutSeconds * 1000)} after its soft timeout`
-      : "";
-  return `from off to the start's being asked for ${reaction}; from event Stopped to event Started ${downtime}${forced}`;
+function measured(
+  { policy, expected }: Scenario,
+  { offForMs, stoppedMs, startedMs, signalledMs }: Seen,
+): string {
+  const between = (from: number | undefined, to: number | undefined) =>
+    from === undefined || to === undefined ? "unknown" : duration(to - from);
+  const timeout = signalledMs === undefined ? undefined : signalledMs + policy.timeoutSeconds * 1000;
+  return [
+    `event that the guest is off to its being started ${offForMs === undefined ? "unknown" : duration(offForMs)}`,
+    `event Stopped to event Started ${between(stoppedMs, startedMs)}`,
+    ...(expected.forced ? [`soft timeout to running again ${between(timeout, startedMs)}`] : []),
+  ].join("; ");
 }
 
 async function keep(api: ApiServer, libvirtd: Libvirtd): Promise<void> {
@@ -195,6 +179,7 @@ async function keep(api: ApiServer, libvirtd: Libvirtd): Promise<void> {
   kubectl annotate wvm deaf --overwrite warmboot.dev/restart-mode=Hard warmboot.dev/restart=$(date -Ins)
   kubectl describe wvm obeying
   kubectl explain virtualmachine.spec.restartPolicy
-  virsh -c '${libvirtd.uri("qemu")}' list --all`);
+  virsh -c '${libvirtd.uri("qemu")}' list --all
+`);
   if (!interrupted.signal.aborted) await once(interrupted.signal, "abort");
 }

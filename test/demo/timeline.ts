@@ -6,7 +6,9 @@ import { dim, duration, say } from "./screen.ts";
 export interface Seen {
   /** The controller's own measure: how long the guest was known to be off when its start was asked for. */
   offForMs?: number;
-  /** The demo's own ears at libvirt. */
+  /** When the guest was first asked to shut down. */
+  signalledMs?: number;
+  /** What libvirt told the demo itself. */
   stoppedMs?: number;
   startedMs?: number;
 }
@@ -54,6 +56,9 @@ export class Timeline implements AsyncDisposable {
     const seen = this.#seen.get(line.name ?? "");
     if (line.name === undefined || seen === undefined || line.attempt === undefined) return;
     if (line.offForMs !== undefined) seen.offForMs = line.offForMs;
+    if (line.effect === "Shutdown" && line.outcome !== undefined) {
+      seen.signalledMs ??= performance.now() - seen.requestedAtMs;
+    }
     const text = describe(line);
     if (text !== undefined) this.#print(line.name, "warmboot", text);
   }
