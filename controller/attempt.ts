@@ -24,24 +24,24 @@ export interface Attempt {
   /** Whether the domain carries the marks. */
   readonly marked: boolean;
   /** When this process wrote them: a stop after that is the end of the old boot, whoever caused it. */
-  readonly markedAt?: Instant;
+  readonly markedAt?: Instant | undefined;
   /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
-  readonly domainId?: number;
+  readonly domainId?: number | undefined;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod;
   /** First and last signal that this process sent to the guest. */
-  readonly firstSignal?: Instant;
-  readonly lastSignal?: Instant;
+  readonly firstSignal?: Instant | undefined;
+  readonly lastSignal?: Instant | undefined;
   /** Set once the hypervisor said that the power was cut. */
-  readonly destroyed?: Instant;
+  readonly destroyed?: Instant | undefined;
   /** Set once the hypervisor said that the domain was started. */
-  readonly started?: Instant;
+  readonly started?: Instant | undefined;
   /** Why an attempt that began by asking went over to force. */
-  readonly forcedBecause?: string;
+  readonly forcedBecause?: string | undefined;
   /** What libvirt refused last, until something else succeeds. */
-  readonly refusal?: Refusal;
+  readonly refusal?: Refusal | undefined;
   /** Why the attempt cannot succeed; it ends as soon as the guest has been let go. */
-  readonly failure?: Failure;
+  readonly failure?: Failure | undefined;
   /** Whether the guest may reboot by itself again. */
   readonly released: boolean;
 }
@@ -102,7 +102,7 @@ export function adoptAttempt(
     startedAtMs: mark.startedAtMs,
     marked: true,
     method: mode === "Hard" ? "Hard" : "Soft",
-    ...(known?.forcedBecause === undefined ? {} : { forcedBecause: known.forcedBecause }),
+    forcedBecause: known?.forcedBecause,
   };
 }
 

@@ -23,30 +23,37 @@ export type Verdict =
   /** Nothing is requested. */
   | { kind: "Rest" }
   /** What the resource says counts as served from now on; nothing is restarted. */
-  | { kind: "Rebase"; served: Served; problem?: string; notice?: Notice }
+  | { kind: "Rebase"; served: Served; problem?: string | undefined; notice?: Notice | undefined }
   /** The domain cannot be worked on, requested or not. */
   | {
       kind: "Unavailable";
       reason: "HypervisorUnreachable" | "DomainNotFound";
       message: string;
-      untilMs?: number;
+      untilMs?: number | undefined;
     }
   /** The request waits for somebody; an event will tell. */
   | { kind: "Blocked"; reason: string; message: string }
   /** The attempt waits for an event, or until a moment on the monotonic clock. */
-  | { kind: "Wait"; reason: string; message: string; untilMs?: number }
+  | { kind: "Wait"; reason: string; message: string; untilMs?: number | undefined }
   /** One effect; `announce` writes the status alongside it. */
-  | { kind: "Act"; effect: Effect; reason: string; message: string; announce: boolean; notice?: Notice }
+  | {
+      kind: "Act";
+      effect: Effect;
+      reason: string;
+      message: string;
+      announce: boolean;
+      notice?: Notice | undefined;
+    }
   /** The attempt is over. */
   | {
       kind: "End";
       result: RestartResult;
       reason: string;
       message: string;
-      method?: RestartMethod;
+      method?: RestartMethod | undefined;
       evidence: RestartEvidence[];
-      stoppedAtMs?: number;
-      downtimeMs?: number;
+      stoppedAtMs?: number | undefined;
+      downtimeMs?: number | undefined;
     };
 
 /** A verdict with the rule that gave it. */

@@ -3,6 +3,7 @@ import { forced, inStage, type Attempt } from "./attempt.ts";
 import { endOfOldBoot, evidenceOfNewBoot, runningBoot } from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
 import { deafness, lifeElsewhere } from "./domainfacts.ts";
+import type { Notice } from "./notice.ts";
 import type { Domain } from "./ports.ts";
 
 /**
@@ -100,7 +101,7 @@ function waitWhilePaused({ attempt, domain, policy }: AttemptSubject): Ruling | 
   if (domain.state === "Paused" && policy.whenPaused === "Force" && attempt.mode === "Auto") {
     return { attempt: forced(attempt, obstacle.message) };
   }
-  const { firstSignal: _first, lastSignal: _last, ...unheard } = attempt;
+  const unheard = { ...attempt, firstSignal: undefined, lastSignal: undefined };
   return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard };
 }
 
@@ -131,6 +132,7 @@ function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | unde
   const resend = lastSignal !== undefined;
   if (resend && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000) return undefined;
   const message = "the guest is asked to shut down by the ACPI power button";
+  const notice: Notice = { type: "Normal", reason: "RestartStarted", action: "Restart", note: message };
   return {
     verdict: {
       kind: "Act",
@@ -138,9 +140,7 @@ function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | unde
       reason: "ShuttingDown",
       message,
       announce: true,
-      ...(resend
-        ? {}
-        : { notice: { type: "Normal", reason: "RestartStarted", action: "Restart", note: message } }),
+      notice: resend ? undefined : notice,
     },
     attempt: inStage(attempt, "ShuttingDown", now),
   };
@@ -186,10 +186,6 @@ const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
 function succeeded({ attempt, domain, now }: AttemptSubject): Verdict & { kind: "End" } {
   const stop = endOfOldBoot(attempt, domain);
   const start = attempt.started ?? now;
-  const times =
-    stop === undefined
-      ? {}
-      : { stoppedAtMs: stop.epochMs, downtimeMs: Math.max(0, start.monotonicMs - stop.monotonicMs) };
   return {
     kind: "End",
     result: "Succeeded",
@@ -197,7 +193,8 @@ function succeeded({ attempt, domain, now }: AttemptSubject): Verdict & { kind: 
     message: message(attempt),
     method: attempt.method,
     evidence: [],
-    ...times,
+    stoppedAtMs: stop?.epochMs,
+    downtimeMs: stop === undefined ? undefined : Math.max(0, start.monotonicMs - stop.monotonicMs),
   };
 }
 

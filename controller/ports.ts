@@ -57,7 +57,7 @@ export interface Unreachable {
   kind: "Unreachable";
   message: string;
   /** For a domain that hangs while its hypervisor is fine: no event will tell. */
-  retryInMs?: number;
+  retryInMs?: number | undefined;
 }
 
 /** The hypervisor answers, and has no such domain. */
@@ -69,12 +69,12 @@ export interface Domain {
   uuid: string;
   name: string;
   /** Absent while the domain is inactive. */
-  id?: number;
+  id?: number | undefined;
   state: DomainState;
   /** Why it is in this state, in libvirt's words, such as "Destroyed" of a domain that is Shutoff. */
   reason: string;
   /** The last time that libvirt told this process that the domain stopped. */
-  lastStop?: Instant;
+  lastStop?: Instant | undefined;
 }
 
 /** What the domain's metadata says about restarts. */
@@ -82,9 +82,9 @@ export interface Marks {
   /** Whether the running boot carries the mark of the attempt that was asked for. */
   bootMark: boolean;
   /** The request mark of the running boot: it was there when that boot began. */
-  live?: RequestMark;
+  live?: RequestMark | undefined;
   /** The request mark that the next boot will carry: the last request that any attempt was marked for. */
-  next?: RequestMark;
+  next?: RequestMark | undefined;
 }
 
 /** The domain's own record of a request that is being served or was served. */

@@ -1,5 +1,4 @@
-import { parseTimestamp } from "../crds/timestamp.ts";
-import type { RestartMode, RestartRequest } from "../crds/restart.ts";
+import type { RestartRequest } from "../crds/restart.ts";
 import {
   annotations,
   longestRestartToken,
@@ -7,7 +6,7 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtualmachine.ts";
-import { formatTimestamp } from "../crds/timestamp.ts";
+import { formatTimestamp, parseTimestamp } from "../crds/timestamp.ts";
 import type { RequestMark } from "./ports.ts";
 
 /** What a resource's triggers say, compared with what its status says has been served. */
@@ -44,20 +43,13 @@ export function baseline(virtualMachine: VirtualMachine): Served {
   const token = virtualMachine.metadata.annotations[annotations.restart];
   return {
     observedRestartGeneration: virtualMachine.spec.restartGeneration ?? 0,
-    ...(token === undefined || token === ""
-      ? {}
-      : { observedRestartToken: token.slice(0, longestRestartToken) }),
+    observedRestartToken: token === "" ? undefined : token?.slice(0, longestRestartToken),
   };
 }
 
 /** What counts as served once a request has ended. */
-export function servedBy(request: RestartRequest): Served {
-  return {
-    ...(request.restartGeneration === undefined
-      ? {}
-      : { observedRestartGeneration: request.restartGeneration }),
-    ...(request.restartToken === undefined ? {} : { observedRestartToken: request.restartToken }),
-  };
+export function servedBy({ restartGeneration, restartToken }: RestartRequest): Served {
+  return { observedRestartGeneration: restartGeneration, observedRestartToken: restartToken };
 }
 
 /** Whether the domain's own record tells of a request that the status has not seen the end of. */
@@ -83,10 +75,10 @@ export function joined(request: RestartRequest, other: RestartRequest): RestartR
   const newer = other.restartToken !== undefined && other.restartToken !== request.restartToken;
   if (!higher && !newer) return request;
   return {
-    ...request,
-    ...(higher ? { restartGeneration: other.restartGeneration } : {}),
-    ...(newer ? { restartToken: other.restartToken } : {}),
-    ...(other.mode === undefined ? {} : { mode: other.mode }),
+    restartGeneration: higher ? other.restartGeneration : request.restartGeneration,
+    restartToken: newer ? other.restartToken : request.restartToken,
+    mode: other.mode ?? request.mode,
+    requestedAt: request.requestedAt,
   };
 }
 
@@ -165,21 +157,14 @@ function invalid(served: Served, annotation: string, what: string): Trigger & { 
 
 function readMode(
   { metadata, status }: VirtualMachine,
-  trigger: { restartGeneration: number | undefined; restartToken: string | undefined },
+  trigger: Pick<RestartRequest, "restartGeneration" | "restartToken">,
   epochMs: number,
 ): Trigger {
   const text = metadata.annotations[annotations.restartMode] ?? "";
-  const mode: RestartMode | undefined = text === "" ? undefined : parseRestartMode(text);
-  const request: RestartRequest = {
-    ...(trigger.restartGeneration === undefined ? {} : { restartGeneration: trigger.restartGeneration }),
-    ...(trigger.restartToken === undefined ? {} : { restartToken: trigger.restartToken }),
-    ...(mode === undefined ? {} : { mode }),
-    requestedAt: status.request?.requestedAt ?? formatTimestamp(epochMs),
-  };
+  const mode = text === "" ? undefined : parseRestartMode(text);
+  const requestedAt = status.request?.requestedAt ?? formatTimestamp(epochMs);
+  const request: RestartRequest = { ...trigger, mode, requestedAt };
   if (text === "" || mode !== undefined) return { kind: "Requested", request };
-  return invalid(
-    servedBy(request),
-    annotations.restartMode,
-    `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`,
-  );
+  const what = `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`;
+  return invalid(servedBy(request), annotations.restartMode, what);
 }

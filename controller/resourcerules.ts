@@ -49,8 +49,8 @@ function refused({ trigger, attempt }: Subject): { verdict: Verdict } | undefine
 function hypervisorUnreachable({ domain, now }: Subject): { verdict: Verdict } | undefined {
   if (domain.kind !== "Unreachable") return undefined;
   const { message, retryInMs } = domain;
-  const again = retryInMs === undefined ? {} : { untilMs: now.monotonicMs + retryInMs };
-  return { verdict: { kind: "Unavailable", reason: "HypervisorUnreachable", message, ...again } };
+  const untilMs = retryInMs === undefined ? undefined : now.monotonicMs + retryInMs;
+  return { verdict: { kind: "Unavailable", reason: "HypervisorUnreachable", message, untilMs } };
 }
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */

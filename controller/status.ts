@@ -5,11 +5,11 @@ import { historyLength, type DomainStatus, type VirtualMachineStatus } from "../
 import type { Attempt } from "./attempt.ts";
 import { conditionsFor } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
-import { servedBy } from "./request.ts";
+import { servedBy, type Served } from "./request.ts";
 
 /**
- * The whole status, from what was seen and what was decided: the only place that computes one. Equal inputs
- * give equal statuses, and a pass that found nothing new gives the status that is there already.
+ * The whole status, from what was seen and what was decided: the only place that computes one. As JSON, where
+ * an undefined field is an absent one, a pass that found nothing new gives the status that is there already.
  */
 export function computeStatus(observation: Observation, decision: Decision): VirtualMachineStatus {
   const { virtualMachine, now } = observation;
@@ -18,30 +18,25 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
   const record =
     verdict.kind === "End" && attempt !== undefined ? recordOf(attempt, verdict, now.epochMs) : undefined;
   const inFlight = record === undefined ? attempt : undefined;
+  const served = servedNow(verdict, record);
   const status: VirtualMachineStatus = {
     observedGeneration: virtualMachine.metadata.generation,
-    ...servedBefore(before),
-    ...(verdict.kind === "Rebase" ? verdict.served : {}),
-    ...(record === undefined ? {} : servedBy(record.request)),
-    ...(inFlight === undefined ? {} : { request: inFlight.request, attempt: attemptStatus(inFlight) }),
-    ...domainStatus(observation),
-    ...records(before, record),
+    observedRestartGeneration: served.observedRestartGeneration ?? before.observedRestartGeneration,
+    observedRestartToken: served.observedRestartToken ?? before.observedRestartToken,
+    request: inFlight?.request,
+    domain: domainStatus(observation),
+    attempt: inFlight && attemptStatus(inFlight),
+    lastRestart: record ?? before.lastRestart,
+    history: record ? [record, ...(before.history ?? [])].slice(0, historyLength) : before.history,
   };
-  const conditions = conditionsFor({
-    observation,
-    verdict,
-    attempt: inFlight,
-    lastRestart: status.lastRestart,
-  });
+  const { lastRestart } = status;
+  const conditions = conditionsFor({ observation, verdict, attempt: inFlight, lastRestart });
   return { ...status, conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)) };
 }
 
-function servedBefore(before: VirtualMachineStatus): Partial<VirtualMachineStatus> {
-  const { observedRestartGeneration, observedRestartToken } = before;
-  return {
-    ...(observedRestartGeneration === undefined ? {} : { observedRestartGeneration }),
-    ...(observedRestartToken === undefined ? {} : { observedRestartToken }),
-  };
+function servedNow(verdict: Verdict, record: RestartRecord | undefined): Served {
+  if (verdict.kind === "Rebase") return verdict.served;
+  return record === undefined ? {} : servedBy(record.request);
 }
 
 function attemptStatus(attempt: Attempt): RestartAttempt {
@@ -52,20 +47,20 @@ function attemptStatus(attempt: Attempt): RestartAttempt {
     stage: attempt.stage,
     stageStartedAt: formatTimestamp(attempt.stageStartedAtMs),
     startedAt: formatTimestamp(attempt.startedAtMs),
-    ...(attempt.forcedBecause === undefined ? {} : { forcedBecause: attempt.forcedBecause }),
+    forcedBecause: attempt.forcedBecause,
   };
 }
 
 /** While the hypervisor does not answer, the last that was seen of the domain stays. */
-function domainStatus({ domain, virtualMachine }: Observation): { domain?: DomainStatus } {
+function domainStatus({ domain, virtualMachine }: Observation): DomainStatus | undefined {
   switch (domain.kind) {
     case "Unreachable":
-      return virtualMachine.status.domain === undefined ? {} : { domain: virtualMachine.status.domain };
+      return virtualMachine.status.domain;
     case "Missing":
-      return {};
+      return undefined;
     case "Present": {
       const { uuid, id, state, reason } = domain.domain;
-      return { domain: { uuid, ...(id === undefined ? {} : { id }), state, reason } };
+      return { uuid, id, state, reason };
     }
     default:
       return domain satisfies never;
@@ -77,28 +72,15 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     id: attempt.id,
     request: attempt.request,
     result: end.result,
-    ...(end.method === undefined ? {} : { method: end.method }),
+    method: end.method,
     evidence: end.evidence,
     reason: end.reason,
     message: end.message,
-    ...(attempt.forcedBecause === undefined ? {} : { forcedBecause: attempt.forcedBecause }),
+    forcedBecause: attempt.forcedBecause,
     startedAt: formatTimestamp(attempt.startedAtMs),
-    ...(end.stoppedAtMs === undefined ? {} : { stoppedAt: formatTimestamp(end.stoppedAtMs) }),
+    stoppedAt: end.stoppedAtMs === undefined ? undefined : formatTimestamp(end.stoppedAtMs),
     endedAt: formatTimestamp(endedAtMs),
-    ...(end.downtimeMs === undefined ? {} : { downtimeMilliseconds: Math.round(end.downtimeMs) }),
-  };
-}
-
-function records(
-  before: VirtualMachineStatus,
-  record: RestartRecord | undefined,
-): Partial<VirtualMachineStatus> {
-  if (record !== undefined) {
-    return { lastRestart: record, history: [record, ...(before.history ?? [])].slice(0, historyLength) };
-  }
-  return {
-    ...(before.lastRestart === undefined ? {} : { lastRestart: before.lastRestart }),
-    ...(before.history === undefined ? {} : { history: before.history }),
+    downtimeMilliseconds: end.downtimeMs === undefined ? undefined : Math.round(end.downtimeMs),
   };
 }
 

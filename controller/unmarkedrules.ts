@@ -53,8 +53,10 @@ function cannotHear({ attempt, domain, policy }: AttemptSubject): Ruling | undef
 /** Every mark first; only then the guest hears of it. */
 function markRunning(subject: AttemptSubject): Ruling {
   const { attempt, domain, now } = subject;
-  const id = domain.id === undefined ? {} : { domainId: domain.id };
-  return { verdict: markVerdict(subject, true), attempt: { ...inStage(attempt, "Preparing", now), ...id } };
+  return {
+    verdict: markVerdict(subject, true),
+    attempt: { ...inStage(attempt, "Preparing", now), domainId: domain.id },
+  };
 }
 
 function markVerdict({ attempt, virtualMachine }: AttemptSubject, running: boolean): Verdict {

@@ -8,7 +8,6 @@ import type {
   Look,
   Marks,
   Outcome,
-  RequestMark,
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
@@ -105,7 +104,7 @@ export class LibvirtHypervisor implements Hypervisor {
           calls.isPersistent(),
           calls.requestMark("Config"),
         ]);
-        const marks = withNext(next);
+        const marks: Marks = { bootMark: false, next };
         // A domain that is off has no boot to tell apart, and its start should not wait.
         if (before.id === undefined) return { kind: "Present", domain: before, persistent, marks };
         const marksOfBoot = await bootMarks(calls, attempt ?? next?.attempt);
@@ -132,13 +131,7 @@ export class LibvirtHypervisor implements Hypervisor {
     const eventsBefore = this.#mirror.events(uuid);
     const [{ name, id }, { state, reason }] = await Promise.all([calls.identity(), calls.state()]);
     const lastStop = this.#mirror.find({ kind: "UUID", uuid })?.domain.lastStop;
-    const domain: Domain = {
-      uuid,
-      name,
-      ...(id === undefined ? {} : { id }),
-      ...decodeState(state, reason),
-      ...(lastStop === undefined ? {} : { lastStop }),
-    };
+    const domain: Domain = { uuid, name, id, ...decodeState(state, reason), lastStop };
     this.#mirror.set(domain, eventsBefore);
     return domain;
   }
@@ -178,9 +171,5 @@ async function bootMarks(calls: DomainCalls, attempt: string | undefined): Promi
     calls.requestMark("Live"),
     attempt === undefined ? false : calls.hasBootMark(attempt),
   ]);
-  return live === undefined ? { bootMark } : { bootMark, live };
-}
-
-function withNext(next: RequestMark | undefined): Marks {
-  return next === undefined ? { bootMark: false } : { bootMark: false, next };
+  return { bootMark, live };
 }

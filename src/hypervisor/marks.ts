@@ -50,17 +50,17 @@ const parser = new XMLParser({
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
   const { attempt, resource, request, startedAtMs } = mark;
-  const $ = {
+  const { requestedAt, restartGeneration, restartToken, mode } = request;
+  const startedAt = formatTimestamp(startedAtMs);
+  const $ = withoutUndefined({
     attempt,
     resource,
-    ...(request.restartGeneration === undefined
-      ? {}
-      : { restartGeneration: String(request.restartGeneration) }),
-    ...(request.restartToken === undefined ? {} : { restartToken: request.restartToken }),
-    ...(request.mode === undefined ? {} : { mode: request.mode }),
-    requestedAt: request.requestedAt,
-    startedAt: formatTimestamp(startedAtMs),
-  };
+    restartGeneration,
+    restartToken,
+    mode,
+    requestedAt,
+    startedAt,
+  });
   return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
 }
 
@@ -92,4 +92,9 @@ function requestAttributes(xml: string): unknown {
     // Not XML at all: the same as no mark of ours.
     return undefined;
   }
+}
+
+/** The builder writes an undefined attribute as one without a value. */
+function withoutUndefined(attributes: object): object {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
 }

@@ -24,7 +24,7 @@ export class Mirror {
     this.#byUuid.clear();
     this.#uuidByName.clear();
     for (const { uuid, name, id, state, reason } of domains) {
-      this.set({ uuid, name, ...withId(id), state, reason, ...lastStopOf(before.get(uuid)) }, 0);
+      this.set({ uuid, name, id, state, reason, lastStop: before.get(uuid)?.domain.lastStop }, 0);
     }
   }
 
@@ -33,7 +33,7 @@ export class Mirror {
     const known = this.#byUuid.get(uuid)?.domain;
     const domain: Domain = known ?? { uuid, name, state: "NoState", reason: "Unknown" };
     const stopped = event.type === "Lifecycle" && event.event === "Stopped";
-    this.#put({ ...domain, name, ...(stopped ? { lastStop: at } : {}) }, this.events(uuid) + 1, 0);
+    this.#put({ ...domain, name, lastStop: stopped ? at : domain.lastStop }, this.events(uuid) + 1, 0);
   }
 
   /** How many events have come about a domain: remember it before you ask, and give it to `set`. */
@@ -80,12 +80,4 @@ export class Mirror {
   #forgetName({ name, uuid }: Domain): void {
     if (this.#uuidByName.get(name) === uuid) this.#uuidByName.delete(name);
   }
-}
-
-function withId(id: number | undefined): { id?: number } {
-  return id === undefined ? {} : { id };
-}
-
-function lastStopOf(entry: Entry | undefined): { lastStop?: Instant } {
-  return entry?.domain.lastStop === undefined ? {} : { lastStop: entry.domain.lastStop };
 }

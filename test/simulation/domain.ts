@@ -78,7 +78,7 @@ export class ModelHypervisor implements Hypervisor {
     const next = this.#nextMark;
     const marked = attempt ?? next?.attempt;
     const bootMark = marked !== undefined && this.running?.bootMarks.has(marked) === true;
-    const marks = { bootMark, ...(live ? { live } : {}), ...(next ? { next } : {}) };
+    const marks = { bootMark, live, next };
     return Promise.resolve({
       kind: "Present",
       domain: { ...this.#domain },
@@ -175,8 +175,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #set({ state, reason, id }: { state: Domain["state"]; reason: string; id?: number | undefined }): void {
-    const { id: _gone, ...rest } = this.#domain;
-    this.#domain = { ...rest, state, reason, ...(id === undefined ? {} : { id }) };
+    this.#domain = { ...this.#domain, state, reason, id };
     this.onEvent();
   }
 }
