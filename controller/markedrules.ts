@@ -72,10 +72,12 @@ function stopped({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
 /** The restart is forced: cut the power of the marked boot, and of no other. */
 function powerOff({ attempt, now }: AttemptSubject): Ruling | undefined {
   if (attempt.mode !== "Hard") return undefined;
-  const message =
+  const message = `the domain's power is cut: ${attempt.forcedBecause ?? "mode Hard asks for it"}`;
+  const notice: Notice =
     attempt.forcedBecause === undefined
-      ? "the domain's power is cut, as the mode Hard asks"
-      : `the domain's power is cut: ${attempt.forcedBecause}`;
+      ? { type: "Normal", reason: "RestartStarted", action: "PowerCycle", note: message }
+      : { type: "Warning", reason: "RestartForced", action: "PowerCycle", note: message };
+  const isRetry = attempt.refusal?.effect === "Destroy";
   return {
     verdict: {
       kind: "Act",
@@ -83,12 +85,7 @@ function powerOff({ attempt, now }: AttemptSubject): Ruling | undefined {
       reason: "PoweringOff",
       message,
       announce: true,
-      notice: {
-        type: attempt.forcedBecause === undefined ? "Normal" : "Warning",
-        reason: attempt.forcedBecause === undefined ? "RestartStarted" : "RestartForced",
-        action: "PowerCycle",
-        note: message,
-      },
+      notice: isRetry ? undefined : notice,
     },
     attempt: inStage(attempt, "PoweringOff", now),
   };

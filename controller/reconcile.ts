@@ -25,6 +25,7 @@ const mostPasses = 16;
 export class Reconciler {
   readonly #ports: Ports;
   readonly #memory = new Map<Key, Memory>();
+  #ending = false;
 
   constructor(ports: Ports) {
     this.#ports = ports;
@@ -45,6 +46,14 @@ export class Reconciler {
       if (again !== "Now") return again;
     }
     return { atMs: this.#ports.clock.now().monotonicMs };
+  }
+
+  /**
+   * From now on nothing new is done to any guest, but one that this process has stopped is still started. What
+   * is left of a restart is the next process's.
+   */
+  end(): void {
+    this.#ending = true;
   }
 
   /** How many restarts this process has under way. */
@@ -102,6 +111,7 @@ export class Reconciler {
       case "End":
         return "Now";
       case "Act":
+        if (this.#ending && verdict.effect.kind !== "Start") return undefined;
         if (attempt !== undefined) await this.#perform(key, observation, attempt, verdict.effect);
         return "Now";
       default:

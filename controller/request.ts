@@ -27,8 +27,8 @@ export type Served = Pick<VirtualMachineStatus, "observedRestartGeneration" | "o
 export function readTriggers(virtualMachine: VirtualMachine, epochMs: number): Trigger {
   const { spec, status } = virtualMachine;
   if (status.observedRestartGeneration === undefined) return { kind: "FirstSight" };
-  if ((spec.restartGeneration ?? 0) < status.observedRestartGeneration) {
-    return loweredGeneration(spec.restartGeneration ?? 0, status.observedRestartGeneration);
+  if (spec.restartGeneration !== undefined && spec.restartGeneration < status.observedRestartGeneration) {
+    return loweredGeneration(spec.restartGeneration, status.observedRestartGeneration);
   }
   const token = readToken(virtualMachine);
   if (token.kind === "Reverted" || token.kind === "Invalid") return token;
@@ -91,8 +91,10 @@ function loweredGeneration(generation: number, served: number): Trigger {
 }
 
 function raisedGeneration({ spec, status }: VirtualMachine): number | undefined {
-  const generation = spec.restartGeneration ?? 0;
-  return generation > (status.observedRestartGeneration ?? 0) ? generation : undefined;
+  const { restartGeneration } = spec;
+  // A field that somebody removes says nothing, and so takes nothing back.
+  if (restartGeneration === undefined) return undefined;
+  return restartGeneration > (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;
 }
 
 type Token =

@@ -76,7 +76,8 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     evidence: end.evidence,
     reason: end.reason,
     message: end.message,
-    forcedBecause: attempt.forcedBecause,
+    // A guest that went off by itself after all was not forced, whatever had been decided.
+    forcedBecause: end.method === "Hard" ? attempt.forcedBecause : undefined,
     startedAt: formatTimestamp(attempt.startedAtMs),
     stoppedAt: end.stoppedAtMs === undefined ? undefined : formatTimestamp(end.stoppedAtMs),
     endedAt: formatTimestamp(endedAtMs),

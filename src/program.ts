@@ -62,6 +62,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   });
 
   log.info({ connect: options.connect, kubernetes: client.server, namespace: options.namespace }, "starting");
+  signal.addEventListener("abort", () => reconciler.end(), { once: true });
   hypervisor.start();
   const watching = virtualMachines.run(signal);
   try {

@@ -70,6 +70,19 @@ test("a lowered generation restarts nothing, becomes the baseline, and is told o
   assert.equal(boots(world), 2);
 });
 
+test("removing restartGeneration takes nothing back and asks for nothing, nor does putting it back", async () => {
+  const world = await settledWorld({ restartGeneration: 5 });
+  world.apply({ restartGeneration: undefined });
+  await world.settle();
+  world.apply({ restartGeneration: 5 });
+  await world.settle();
+  assert.equal(boots(world), 1);
+  assert.deepEqual(world.notices, []);
+  world.apply({ restartGeneration: 6 });
+  await world.settle();
+  assert.equal(boots(world), 2);
+});
+
 test("lowering the generation again takes back a request that waits, and says so", async () => {
   const world = await settledWorld({ restartGeneration: 1 });
   world.hypervisor.pause();

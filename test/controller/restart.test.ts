@@ -194,6 +194,51 @@ test("a signal without an answer may have been heard: the guest gets its time, a
   assert.equal(world.status.lastRestart?.method, "Soft");
 });
 
+test("a guest that goes off while its signal is refused was not forced, and nothing says that it was", async () => {
+  const world = await settledWorld();
+  world.hypervisor.beforeEffect = (effect) => {
+    if (effect === "Shutdown") world.hypervisor.stop("Shutdown");
+  };
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.equal(world.status.lastRestart?.method, "Start");
+  assert.equal(world.status.lastRestart.forcedBecause, undefined);
+});
+
+test("a destroy that is refused is tried again, and told once", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
+  const refusal = {
+    effect: "Destroy",
+    fault: { kind: "Refused", message: "device or resource busy" },
+  } as const;
+  world.hypervisor.faults.push(refusal, refusal);
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.deepEqual(
+    world.notices.map(({ reason }) => reason),
+    ["RestartStarted", "RestartSucceeded"],
+  );
+});
+
+test("a process that is told to end does nothing new to a guest, but starts the one that it has stopped", async () => {
+  const world = await settledWorld();
+  world.hypervisor.beforeEffect = (effect) => {
+    if (effect === "Shutdown") world.endController();
+  };
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 0 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  world.apply({ restartGeneration: 2 });
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  world.restartController();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 3);
+});
+
 test("a start that is refused is tried four times, then it is a failure; the next request can mend it", async () => {
   const world = await settledWorld();
   const refusal = { effect: "Start", fault: { kind: "Refused", message: "no such disk" } } as const;

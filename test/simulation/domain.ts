@@ -43,6 +43,8 @@ export class ModelHypervisor implements Hypervisor {
   reachable = true;
   /** Faults that wait for their effect, first come first served. */
   readonly faults: { effect: Effect["kind"]; fault: Fault }[] = [];
+  /** What somebody else does in the last moment. */
+  beforeEffect: (effect: Effect["kind"]) => void = () => {};
   /** Told of every lifecycle event. */
   onEvent: () => void = () => {};
   #domain: Domain;
@@ -89,6 +91,7 @@ export class ModelHypervisor implements Hypervisor {
 
   perform(_domain: Domain, effect: Effect): Promise<Outcome> {
     this.effects.push(effect.kind);
+    this.beforeEffect(effect.kind);
     const fault = this.faults.findIndex((planned) => planned.effect === effect.kind);
     if (fault >= 0) return Promise.resolve(this.faults.splice(fault, 1)[0]?.fault ?? { kind: "Done" });
     return Promise.resolve(this.#apply(effect));

@@ -96,6 +96,11 @@ export class World implements VirtualMachines {
     this.enqueue();
   }
 
+  /** The controller process is told to end. */
+  endController(): void {
+    this.#process.end();
+  }
+
   enqueue(): void {
     this.#dueAtMs = 0;
   }
