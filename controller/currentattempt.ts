@@ -16,7 +16,7 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   if (mark !== undefined && tellsOfUnserved(mark, virtualMachine)) {
     return adoptAttempt(mark, virtualMachine.status.attempt, policy, now);
   }
-  if (trigger.kind !== "Requested") return undefined;
+  if (trigger.kind !== "Requested" && trigger.kind !== "Cancelled") return undefined;
   return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
 }
 

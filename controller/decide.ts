@@ -2,7 +2,7 @@ import { attemptRules } from "./attemptrules.ts";
 import { currentAttempt } from "./currentattempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
 import type { Instant } from "./ports.ts";
-import { readTriggers } from "./request.ts";
+import { deadlineMs, readTriggers } from "./request.ts";
 import { resourceRules } from "./resourcerules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
@@ -12,12 +12,27 @@ export function decide(observation: Observation): Decision {
   const attempt = currentAttempt(observation, trigger);
   const subject: Subject = { virtualMachine, domain, trigger, attempt, now };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined) return { attempt, ...general };
+  if (general !== undefined) return untilDeadline({ attempt, ...general }, observation);
   if (attempt === undefined || domain.kind !== "Present" || !("marks" in domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  return heldBack(decideAttempt({ ...domain, virtualMachine, policy, attempt, now }), now);
+  const decision = heldBack(decideAttempt({ ...domain, virtualMachine, policy, attempt, now }), now);
+  return untilDeadline(decision, observation);
+}
+
+/** What waits to begin is looked at again when its deadline passes, at the latest. */
+function untilDeadline(decision: Decision, { virtualMachine, now }: Observation): Decision {
+  const { verdict, attempt } = decision;
+  if (verdict.kind !== "Blocked" && verdict.kind !== "Unavailable") return decision;
+  if (attempt === undefined || attempt.marked) return decision;
+  const deadline = deadlineMs(virtualMachine, attempt.request);
+  if (deadline === undefined) return decision;
+  const untilMs = Math.min(
+    verdict.untilMs ?? Number.POSITIVE_INFINITY,
+    now.monotonicMs + deadline - now.epochMs,
+  );
+  return { ...decision, verdict: { ...verdict, untilMs } };
 }
 
 /** An effect that libvirt has just refused waits a little; any other effect is as good as ever. */

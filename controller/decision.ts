@@ -31,8 +31,8 @@ export type Verdict =
       message: string;
       untilMs?: number | undefined;
     }
-  /** The request waits for somebody; an event will tell. */
-  | { kind: "Blocked"; reason: string; message: string }
+  /** The request waits for something that an event will tell, or until a moment on the monotonic clock. */
+  | { kind: "Blocked"; reason: string; message: string; untilMs?: number | undefined }
   /** The attempt waits for an event, or until a moment on the monotonic clock. */
   | { kind: "Wait"; reason: string; message: string; untilMs?: number | undefined }
   /** One effect; `announce` writes the status alongside it. */

@@ -102,8 +102,8 @@ export class Reconciler {
   async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {
     switch (verdict.kind) {
       case "Rest":
-      case "Blocked":
         return undefined;
+      case "Blocked":
       case "Unavailable":
       case "Wait":
         return verdict.untilMs === undefined ? undefined : { atMs: verdict.untilMs };
@@ -142,7 +142,8 @@ export class Reconciler {
 /** Whether a look at the domain's marks is needed; an idle resource is told by what is known already. */
 function isBusy(virtualMachine: VirtualMachine, attempt: Attempt | undefined, epochMs: number): boolean {
   if (attempt !== undefined || virtualMachine.status.attempt !== undefined) return true;
-  return readTriggers(virtualMachine, epochMs).kind === "Requested";
+  const { kind } = readTriggers(virtualMachine, epochMs);
+  return kind === "Requested" || kind === "Cancelled";
 }
 
 function domainReference({ metadata, spec }: VirtualMachine): DomainReference {

@@ -18,7 +18,9 @@ export type Trigger =
   | { kind: "Reverted"; served: Served; message: string }
   /** The value cannot be used; it is refused once. */
   | { kind: "Invalid"; served: Served; message: string }
-  | { kind: "Requested"; request: RestartRequest };
+  | { kind: "Requested"; request: RestartRequest }
+  /** Requested, and taken back by name. */
+  | { kind: "Cancelled"; request: RestartRequest };
 
 /** The values that count as served from now on; a field that is absent stays as it is. */
 export type Served = Pick<VirtualMachineStatus, "observedRestartGeneration" | "observedRestartToken">;
@@ -80,6 +82,22 @@ export function joined(request: RestartRequest, other: RestartRequest): RestartR
     mode: other.mode ?? request.mode,
     requestedAt: request.requestedAt,
   };
+}
+
+/** When a request that still waits fails, in milliseconds since 1970; undefined: never. */
+export function deadlineMs({ spec }: VirtualMachine, { requestedAt }: RestartRequest): number | undefined {
+  const { deadlineSeconds } = spec.restartPolicy;
+  const requestedAtMs = parseTimestamp(requestedAt);
+  if (deadlineSeconds === undefined || requestedAtMs === undefined) return undefined;
+  return requestedAtMs + deadlineSeconds * 1000;
+}
+
+/** Whether the value of an annotation means this request: by its token or by its generation. */
+export function names(
+  value: string | undefined,
+  { restartGeneration, restartToken }: RestartRequest,
+): boolean {
+  return value !== undefined && (value === restartToken || value === String(restartGeneration));
 }
 
 function loweredGeneration(generation: number, served: number): Trigger {
@@ -166,6 +184,7 @@ function readMode(
   const mode = text === "" ? undefined : parseRestartMode(text);
   const requestedAt = status.request?.requestedAt ?? formatTimestamp(epochMs);
   const request: RestartRequest = { ...trigger, mode, requestedAt };
+  if (names(metadata.annotations[annotations.cancel], request)) return { kind: "Cancelled", request };
   if (text === "" || mode !== undefined) return { kind: "Requested", request };
   const what = `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`;
   return invalid(servedBy(request), annotations.restartMode, what);

@@ -1,17 +1,21 @@
+import { parseTimestamp } from "../crds/timestamp.ts";
+import { annotations } from "../crds/virtualmachine.ts";
 import type { ResourceRule, Subject, Verdict } from "./decision.ts";
 import type { Notice } from "./notice.ts";
-import { baseline } from "./request.ts";
+import { baseline, deadlineMs, names } from "./request.ts";
 
 /** The rules about the resource as a whole, in order. */
 export const resourceRules: readonly ResourceRule[] = [
   firstSight,
   reverted,
   refused,
+  cancelled,
+  overdue,
   hypervisorUnreachable,
   domainGone,
   domainNotFound,
-  cancelled,
   suspended,
+  tooSoon,
 ];
 
 /** A new, restored or newly adopted resource restarts nothing by what it says already. */
@@ -45,6 +49,24 @@ function refused({ trigger, attempt }: Subject): { verdict: Verdict } | undefine
   return { verdict: { kind: "Rebase", served, problem: message, notice } };
 }
 
+/** The request was taken back before anything was done; a guest that has been asked cannot be asked back. */
+function cancelled({ trigger, attempt }: Subject): { verdict: Verdict } | undefined {
+  if (trigger.kind !== "Nothing" && trigger.kind !== "Cancelled") return undefined;
+  if (attempt === undefined || attempt.marked) return undefined;
+  const message = "the request was taken back before the guest was touched";
+  return { verdict: { kind: "End", result: "Skipped", reason: "Cancelled", message, evidence: [] } };
+}
+
+/** A request that nothing could be done about for too long fails, so that whoever waits for it learns of it. */
+function overdue({ virtualMachine, attempt, now }: Subject): { verdict: Verdict } | undefined {
+  if (attempt === undefined || attempt.marked) return undefined;
+  const deadline = deadlineMs(virtualMachine, attempt.request);
+  if (deadline === undefined || now.epochMs < deadline) return undefined;
+  const why = virtualMachine.status.conditions?.find(({ type }) => type === "Ready")?.message;
+  const message = `nothing could be done within ${virtualMachine.spec.restartPolicy.deadlineSeconds} s: ${why ?? "it waited"}`;
+  return { verdict: { kind: "End", result: "Failed", reason: "DeadlineExceeded", message, evidence: [] } };
+}
+
 /** The connection tells when it is back. */
 function hypervisorUnreachable({ domain, now }: Subject): { verdict: Verdict } | undefined {
   if (domain.kind !== "Unreachable") return undefined;
@@ -69,16 +91,23 @@ function domainNotFound({ domain, virtualMachine }: Subject): { verdict: Verdict
   return { verdict: { kind: "Unavailable", reason: "DomainNotFound", message } };
 }
 
-/** The request was taken back before anything was done. */
-function cancelled({ trigger, attempt }: Subject): { verdict: Verdict } | undefined {
-  if (trigger.kind !== "Nothing" || attempt === undefined || attempt.marked) return undefined;
-  const message = "the request was taken back before the guest was touched";
-  return { verdict: { kind: "End", result: "Skipped", reason: "Cancelled", message, evidence: [] } };
-}
-
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */
 function suspended({ virtualMachine, attempt }: Subject): { verdict: Verdict } | undefined {
   if (!virtualMachine.spec.suspend || attempt === undefined || attempt.marked) return undefined;
   const message = "spec.suspend is true: the restart waits";
   return { verdict: { kind: "Blocked", reason: "Suspended", message } };
+}
+
+/** A template that changes at every render must not restart the machine at every render. */
+function tooSoon({ virtualMachine, attempt, now }: Subject): { verdict: Verdict } | undefined {
+  const { lastRestart } = virtualMachine.status;
+  const { minIntervalSeconds } = virtualMachine.spec.restartPolicy;
+  if (attempt === undefined || attempt.marked || lastRestart === undefined) return undefined;
+  if (names(virtualMachine.metadata.annotations[annotations.skipInterval], attempt.request)) return undefined;
+  const endedAtMs = parseTimestamp(lastRestart.endedAt) ?? 0;
+  // A wall clock that was put back must not make the wait longer than the interval.
+  const waitMs = Math.min(endedAtMs + minIntervalSeconds * 1000 - now.epochMs, minIntervalSeconds * 1000);
+  if (lastRestart.result === "Skipped" || waitMs <= 0) return undefined;
+  const message = `the last restart ended less than ${minIntervalSeconds} s ago`;
+  return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs: now.monotonicMs + waitMs } };
 }

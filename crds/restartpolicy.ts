@@ -64,6 +64,25 @@ export const restartPolicy = z
     mode: restartMode.default("Auto"),
     soft,
     hard,
+    deadlineSeconds: z
+      .int()
+      .min(1)
+      .max(31_536_000)
+      .optional()
+      .describe(
+        "How long a request may wait for something that blocks it (a paused guest, a missing domain, ...) before " +
+          "it fails. Default: it waits for ever.",
+      ),
+    minIntervalSeconds: z
+      .int()
+      .min(0)
+      .max(31_536_000)
+      .default(0)
+      .describe(
+        "Least time between the end of one restart and the beginning of the next: a guard against templates that " +
+          "change at every render. The annotation warmboot.dev/skip-interval, with the request's token or " +
+          "generation as its value, lets one request through.",
+      ),
     whenPaused: z
       .enum(["Block", "Force"])
       .default("Block")

@@ -14,6 +14,10 @@ export const annotations = {
   restart: "warmboot.dev/restart",
   /** The mode of the requests that arrive with it: Auto, Soft or Hard. Anything else is refused. */
   restartMode: "warmboot.dev/restart-mode",
+  /** Takes back the request with this token or generation, as long as the guest has not been touched. */
+  cancel: "warmboot.dev/cancel",
+  /** Lets the request with this token or generation through although minIntervalSeconds is not over. */
+  skipInterval: "warmboot.dev/skip-interval",
 } as const;
 
 /** Longest restart token in characters; a longer one is refused with an Event. */

@@ -98,7 +98,7 @@ test("lowering the generation again takes back a request that waits, and says so
 });
 
 for (const [sentence, changes] of [
-  ["an unknown mode", { restart: "a", mode: "Fast" }],
+  ["an unknown mode", { restart: "a", restartMode: "Fast" }],
   ["a token with a control character", { restart: "a\nb" }],
   ["a token that is too long", { restart: "x".repeat(257) }],
 ] as const) {
@@ -117,7 +117,7 @@ for (const [sentence, changes] of [
       world.status.conditions?.find(({ type }) => type === "Stalled")?.reason,
       "InvalidRestartRequest",
     );
-    world.annotate({ restart: "good", mode: undefined });
+    world.annotate({ restart: "good", restartMode: undefined });
     await world.settle();
     assert.equal(boots(world), 2);
     assert.equal(
@@ -129,10 +129,10 @@ for (const [sentence, changes] of [
 
 test("the mode of the annotation is for that request only", async () => {
   const world = await settledWorld();
-  world.annotate({ restart: "a", mode: "Hard" });
+  world.annotate({ restart: "a", restartMode: "Hard" });
   await world.settle();
   assert.equal(world.status.lastRestart?.method, "Hard");
-  world.annotate({ restart: "b", mode: undefined });
+  world.annotate({ restart: "b", restartMode: undefined });
   await world.settle();
   assert.equal(world.status.lastRestart.method, "Soft");
 });
@@ -156,9 +156,93 @@ test("a hard request escalates a soft one that waits, at once", async () => {
   world.apply({ restartGeneration: 1 });
   await world.settle(1000);
   const escalatedAtMs = world.timeline.now().epochMs;
-  world.annotate({ restart: "a", mode: "Hard" });
+  world.annotate({ restart: "a", restartMode: "Hard" });
   await world.settle();
   assert.equal(boots(world), 2);
   assert.equal(world.status.lastRestart?.method, "Hard");
   assert.equal(Date.parse(world.status.lastRestart.endedAt), escalatedAtMs);
+});
+
+test("the annotation cancel takes back the waiting request that it names, and says so", async () => {
+  const world = await settledWorld();
+  world.hypervisor.pause();
+  world.annotate({ restart: "a" });
+  await world.settle();
+  world.annotate({ cancel: "other" });
+  await world.settle();
+  assert.equal(world.status.attempt?.stage, "Queued");
+  world.annotate({ cancel: "a" });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Skipped");
+  assert.equal(world.status.observedRestartToken, "a");
+  assert.equal(world.notices.at(-1)?.reason, "RestartCancelled");
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(boots(world), 1);
+});
+
+test("a request that is cancelled when it is first seen is skipped, and an older cancellation stops no later one", async () => {
+  const world = await settledWorld();
+  world.apply({ restartGeneration: 1 });
+  world.annotate({ cancel: "1" });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Skipped");
+  assert.equal(world.status.observedRestartGeneration, 1);
+  world.apply({ restartGeneration: 2 });
+  await world.settle();
+  assert.equal(boots(world), 2);
+});
+
+test("a guest that has been asked cannot be asked back: cancel is too late then", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
+  world.annotate({ restart: "a" });
+  await world.settle(1000);
+  world.annotate({ cancel: "a" });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("a request that waits longer than its deadline fails and names what it waited for", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  world.hypervisor.pause();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  const { lastRestart } = world.status;
+  assert.equal(lastRestart?.reason, "DeadlineExceeded");
+  assert.match(lastRestart.message, /within 60 s: the guest is paused/);
+  assert.equal(Date.parse(lastRestart.endedAt) - Date.parse(lastRestart.startedAt), 60_000);
+  assert.equal(world.status.observedRestartGeneration, 1);
+});
+
+test("the deadline holds for a domain that is missing, too", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  world.hypervisor.exists = false;
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+});
+
+test("a template that changes at every render restarts the machine once in each interval", async () => {
+  const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+  for (let render = 1; render <= 10; render += 1) {
+    world.annotate({ restart: `render-${render}` });
+    await world.settle(100_000);
+  }
+  await world.settle();
+  assert.equal(boots(world), 4);
+  assert.equal(world.status.observedRestartToken, "render-10");
+});
+
+test("a hand overrides the interval for the one request that it names", async () => {
+  const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  world.annotate({ restart: "now", skipInterval: "now" });
+  await world.settle(1000);
+  assert.equal(boots(world), 3);
+  world.annotate({ restart: "again" });
+  await world.settle(1000);
+  assert.equal(boots(world), 3);
+  assert.equal(world.status.conditions?.find(({ type }) => type === "Reconciling")?.reason, "MinInterval");
 });

@@ -19,6 +19,7 @@ describe("the VirtualMachine definition on a real API server", () => {
       mode: "Auto",
       soft: { via: "Shutdown", signals: ["Agent", "ACPI"], timeoutSeconds: 120, resendSeconds: 30 },
       hard: { via: "PowerCycle" },
+      minIntervalSeconds: 0,
       whenPaused: "Block",
     });
     assert.deepEqual(status, { observedGeneration: -1 });

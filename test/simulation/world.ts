@@ -76,11 +76,12 @@ export class World implements VirtualMachines {
   }
 
   /** Changes annotations, as `kubectl annotate` does; undefined removes one. */
-  annotate(changes: { restart?: string | undefined; mode?: string | undefined }): void {
+  annotate(changes: { [name in keyof typeof annotations]?: string | undefined }): void {
     const virtualMachine = this.#live();
     const values = { ...virtualMachine.metadata.annotations };
-    if ("restart" in changes) setOrRemove(values, annotations.restart, changes.restart);
-    if ("mode" in changes) setOrRemove(values, annotations.restartMode, changes.mode);
+    for (const [name, value] of Object.entries(changes)) {
+      setOrRemove(values, annotations[name as keyof typeof annotations], value);
+    }
     this.#resource = { ...virtualMachine, metadata: { ...virtualMachine.metadata, annotations: values } };
     this.enqueue();
   }
