@@ -48,7 +48,7 @@ export function conditionsFor(source: ConditionSource): Condition[] {
 
 /** Somebody has to act: nothing that the controller waits for will come by itself. */
 function whyStalled({ observation, verdict, attempt, lastRestart }: ConditionSource): Answer | undefined {
-  if (verdict.kind === "Unavailable" && verdict.reason === "DomainNotFound") return verdict;
+  if (verdict.kind === "Unavailable" && verdict.reason !== "HypervisorUnreachable") return verdict;
   if (verdict.kind === "Rebase") {
     return verdict.problem === undefined
       ? undefined
@@ -95,8 +95,11 @@ function whyReady({ lastRestart }: ConditionSource): Answer {
 
 type Write = (type: Condition["type"], status: Condition["status"], answer: Answer) => Condition;
 
-function boundCondition({ observation }: ConditionSource, write: Write): Condition[] {
+function boundCondition({ observation, verdict }: ConditionSource, write: Write): Condition[] {
   const { domain, virtualMachine } = observation;
+  if (verdict.kind === "Unavailable" && verdict.reason === "ClaimedByAnother") {
+    return [write("Bound", "False", verdict)];
+  }
   switch (domain.kind) {
     case "Present":
       return [

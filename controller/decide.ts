@@ -7,10 +7,10 @@ import { resourceRules } from "./resourcerules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {
-  const { virtualMachine, domain, now } = observation;
+  const { virtualMachine, domain, rivals, now } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
   const attempt = currentAttempt(observation, trigger);
-  const subject: Subject = { virtualMachine, domain, trigger, attempt, now };
+  const subject: Subject = { virtualMachine, domain, rivals, trigger, attempt, now };
   const general = firstRuling(resourceRules, subject);
   if (general !== undefined) return untilDeadline({ attempt, ...general }, observation);
   if (attempt === undefined || domain.kind !== "Present" || !("marks" in domain)) {

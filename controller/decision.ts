@@ -11,6 +11,8 @@ export interface Observation {
   virtualMachine: VirtualMachine;
   /** With marks where a restart is under way or requested. */
   domain: Glance | Look;
+  /** Other resources that name the same domain. */
+  rivals: readonly VirtualMachine[];
   /** The attempt as this process knows it. */
   attempt: Attempt | undefined;
   now: Instant;
@@ -27,7 +29,7 @@ export type Verdict =
   /** The domain cannot be worked on, requested or not. */
   | {
       kind: "Unavailable";
-      reason: "HypervisorUnreachable" | "DomainNotFound";
+      reason: "HypervisorUnreachable" | "DomainNotFound" | "ClaimedByAnother";
       message: string;
       untilMs?: number | undefined;
     }
@@ -68,6 +70,7 @@ export interface Decision {
 export interface Subject {
   virtualMachine: VirtualMachine;
   domain: Glance | Look;
+  rivals: readonly VirtualMachine[];
   trigger: Trigger;
   attempt: Attempt | undefined;
   now: Instant;

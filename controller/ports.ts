@@ -18,6 +18,8 @@ export interface Ports {
 export interface VirtualMachines {
   /** The newest version known here; undefined where there is none. */
   get(key: Key): VirtualMachine | undefined;
+  /** All resources that name a domain, by its name or by its UUID. */
+  naming(domain: Pick<Domain, "name" | "uuid">): VirtualMachine[];
   /**
    * Begins to write a status and returns at once. The write is guarded by the version that it was computed
    * from; on a conflict the key is queued again, and the next pass computes the status anew.

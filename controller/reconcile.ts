@@ -3,7 +3,8 @@ import { afterEffect, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
-import type { DomainReference, Effect, Key, Ports } from "./ports.ts";
+import { domainReference } from "./domainreference.ts";
+import type { Domain, Effect, Key, Ports } from "./ports.ts";
 import { readTriggers } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -70,7 +71,12 @@ export class Reconciler {
     const domain = isBusy(virtualMachine, attempt, clock.now().epochMs)
       ? await hypervisor.look(reference, attempt?.id)
       : await hypervisor.glance(reference);
-    return { virtualMachine, domain, attempt, now: clock.now(), nonce: clock.nonce() };
+    const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
+    return { virtualMachine, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
+  }
+
+  #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
+    return this.#ports.virtualMachines.naming(domain).filter((one) => one.metadata.uid !== metadata.uid);
   }
 
   /**
@@ -144,9 +150,4 @@ function isBusy(virtualMachine: VirtualMachine, attempt: Attempt | undefined, ep
   if (attempt !== undefined || virtualMachine.status.attempt !== undefined) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
   return kind === "Requested" || kind === "Cancelled";
-}
-
-function domainReference({ metadata, spec }: VirtualMachine): DomainReference {
-  const { name, uuid } = spec.domain;
-  return uuid === undefined ? { kind: "Name", name: name ?? metadata.name } : { kind: "UUID", uuid };
 }

@@ -1,5 +1,5 @@
 import { parseTimestamp } from "../crds/timestamp.ts";
-import { annotations } from "../crds/virtualmachine.ts";
+import { annotations, type VirtualMachine } from "../crds/virtualmachine.ts";
 import type { ResourceRule, Subject, Verdict } from "./decision.ts";
 import type { Notice } from "./notice.ts";
 import { baseline, deadlineMs, names } from "./request.ts";
@@ -14,6 +14,7 @@ export const resourceRules: readonly ResourceRule[] = [
   hypervisorUnreachable,
   domainGone,
   domainNotFound,
+  claimedByAnother,
   suspended,
   tooSoon,
 ];
@@ -89,6 +90,22 @@ function domainNotFound({ domain, virtualMachine }: Subject): { verdict: Verdict
   const which = uuid === undefined ? `named ${name ?? virtualMachine.metadata.name}` : `with UUID ${uuid}`;
   const message = `the hypervisor has no domain ${which}: define it, or correct spec.domain in a new resource`;
   return { verdict: { kind: "Unavailable", reason: "DomainNotFound", message } };
+}
+
+/** Two resources for one domain would restart it twice: the older one has it. What was begun is finished. */
+function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): { verdict: Verdict } | undefined {
+  const elder = rivals.find((rival) => isOlder(rival, virtualMachine));
+  if (elder === undefined || attempt?.marked === true) return undefined;
+  const { namespace, name } = elder.metadata;
+  const message = `the older VirtualMachine ${namespace}/${name} names the same domain: delete one of the two`;
+  return { verdict: { kind: "Unavailable", reason: "ClaimedByAnother", message } };
+}
+
+/** By creation, and where that is the same second, by UID. */
+function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: VirtualMachine): boolean {
+  if (one.creationTimestamp !== other.creationTimestamp)
+    return one.creationTimestamp < other.creationTimestamp;
+  return one.uid < other.uid;
 }
 
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { Session, type SessionEvent } from "libvirt";
 import type { Logger } from "pino";
+import { domainReference } from "../controller/domainreference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { systemClock } from "./clock.ts";
@@ -9,7 +10,7 @@ import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { KeyedQueue } from "./kubernetes/queue.ts";
-import { parseKey } from "./kubernetes/resource.ts";
+import { keyOf, parseKey } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { ApiVirtualMachines } from "./virtualmachines.ts";
 
@@ -41,6 +42,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     queue,
     events,
     log,
+    onClaim: (virtualMachine) => {
+      const domain = hypervisor.find(domainReference(virtualMachine));
+      if (domain !== undefined) enqueue(queue, virtualMachines, domain);
+    },
   });
   const libvirt = Promise.withResolvers<void>();
   const hypervisor = new LibvirtHypervisor(
@@ -90,7 +95,7 @@ async function reconcileOnce(key: string, reconciler: Reconciler, queue: KeyedQu
 }
 
 function enqueue(queue: KeyedQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
-  const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.keysOf(changed);
+  const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
   for (const key of keys) queue.add(key);
 }
 

@@ -24,6 +24,8 @@ export interface VirtualMachinesOptions {
   queue: KeyedQueue;
   events: EventRecorder<NoticeReason>;
   log: Logger;
+  /** A resource has come or gone: others that name its domain may have become the one that counts, or not. */
+  onClaim: (virtualMachine: VirtualMachine) => void;
 }
 
 /** A status that is being written, and the newer one that waits behind it. */
@@ -53,6 +55,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       onEvent: (event) => {
         if (event.type === "Modified" && onlyStatusDiffers(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
+        if (event.type !== "Modified") options.onClaim(event.object);
       },
       onError: (error, retryInMs) => logReadError(log, error, retryInMs),
     });
@@ -72,15 +75,14 @@ export class ApiVirtualMachines implements VirtualMachines {
     return this.#reflector.store.get(key);
   }
 
+  naming({ name, uuid }: Pick<Domain, "name" | "uuid">): VirtualMachine[] {
+    const { store } = this.#reflector;
+    return [...store.byIndex("domain", name), ...store.byIndex("domain", uuid)];
+  }
+
   /** Keys of all resources. */
   keys(): Iterable<Key> {
     return this.#reflector.store.keys();
-  }
-
-  /** Keys of the resources that name a domain, by its name or its UUID. */
-  keysOf({ name, uuid }: Pick<Domain, "name" | "uuid">): Key[] {
-    const { store } = this.#reflector;
-    return [...store.byIndex("domain", name), ...store.byIndex("domain", uuid)].map(keyOf);
   }
 
   writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {

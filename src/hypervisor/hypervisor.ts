@@ -82,6 +82,11 @@ export class LibvirtHypervisor implements Hypervisor {
     }
   }
 
+  /** The domain as last heard of, without asking; undefined where there is none. */
+  find(reference: DomainReference): Domain | undefined {
+    return this.#mirror.find(reference)?.domain;
+  }
+
   async glance(reference: DomainReference): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);

@@ -354,3 +354,25 @@ test("marks that contradict each other are an open question, never a second rest
   assert.equal(world.hypervisor.boots.length, 1);
   assert.equal(condition(world, "Stalled"), "True RestartUnverified");
 });
+
+for (const [sentence, age, bound] of [
+  ["the older of two resources for one domain has it", "2020-01-01T00:00:00.000Z", true],
+  ["the younger of two resources for one domain does nothing and says so", "1960-01-01T00:00:00.000Z", false],
+] as const) {
+  test(sentence, async () => {
+    const world = await settledWorld();
+    const mine = world.get("default/vm");
+    assert.ok(mine !== undefined);
+    const metadata = { ...mine.metadata, name: "other", uid: "uid-2", creationTimestamp: age };
+    world.rivals = [{ ...mine, metadata }];
+    world.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.equal(world.hypervisor.boots.length, bound ? 2 : 1);
+    assert.equal(condition(world, "Bound"), bound ? "True DomainFound" : "False ClaimedByAnother");
+    assert.equal(condition(world, "Stalled"), bound ? "absent" : "True ClaimedByAnother");
+    world.rivals = [];
+    world.enqueue();
+    await world.settle();
+    assert.equal(world.hypervisor.boots.length, 2);
+  });
+}

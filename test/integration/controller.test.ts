@@ -165,11 +165,14 @@ describe("the controller as a process, on a real API server and libvirt's test d
     }
   });
 
-  test("deleting a resource never touches its domain", async () => {
+  test("of two resources for one domain the older has it; when it is deleted the other does, and the domain is not touched", async () => {
     await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
     await controller.logged(({ msg }) => msg === "ready");
+    await api.apply(virtualMachine("younger", { domain: { name: "test" } }));
+    await waitForCondition(api, "younger", "Bound=False");
     const id = await libvirtd.virshTest("domid", "test");
     await api.kubectl("delete", "wvm", "test");
+    await waitForCondition(api, "younger", "Bound");
     assert.equal(await libvirtd.virshTest("domid", "test"), id);
   });
 });

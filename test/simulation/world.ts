@@ -22,6 +22,8 @@ export class World implements VirtualMachines {
   readonly timeline = new Timeline();
   readonly hypervisor = new ModelHypervisor(this.timeline, "vm");
   readonly notices: Notice[] = [];
+  /** Other resources that name the same domain. */
+  rivals: VirtualMachine[] = [];
   /** Every status that reached the API server. */
   readonly writes: VirtualMachineStatus[] = [];
   /** Rules of all decisions, in order. */
@@ -60,6 +62,10 @@ export class World implements VirtualMachines {
     if (isDeepStrictEqual(this.#resource.status, written)) return;
     this.writes.push(written);
     this.#resource = { ...this.#resource, status: written };
+  }
+
+  naming(): VirtualMachine[] {
+    return [...(this.#resource === undefined ? [] : [this.#resource]), ...this.rivals];
   }
 
   publish(_virtualMachine: VirtualMachine, notice: Notice): void {
