@@ -1,10 +1,12 @@
-// Command kube-apiserver-with-etcd is the real Kubernetes API server and the
-// real etcd in one binary, so that tests and the demo need no container engine:
+// Command kube is the real Kubernetes API server, the real etcd and kubectl in
+// one binary, so that tests and the demo need no container engine:
 //
-//	kube-apiserver-with-etcd apiserver [flags of kube-apiserver]
-//	kube-apiserver-with-etcd etcd DATA_DIR CLIENT_URL
+//	kube apiserver [flags of kube-apiserver]
+//	kube etcd DATA_DIR CLIENT_URL
+//	kube kubectl [arguments of kubectl]
 //
-// The two run as processes of their own; a test may end either without the other.
+// Each runs as a process of its own, so a test may end one without the others.
+// Called by a name that ends in "kubectl", through a symlink, it is kubectl.
 package main
 
 import (
@@ -12,26 +14,43 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"k8s.io/component-base/cli"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 )
 
 func main() {
+	if strings.HasSuffix(os.Args[0], "kubectl") {
+		runKubectl()
+		return
+	}
 	if len(os.Args) < 2 {
-		fail("usage: %s apiserver [flags] | etcd DATA_DIR CLIENT_URL", os.Args[0])
+		fail("usage: %s apiserver [flags] | etcd DATA_DIR CLIENT_URL | kubectl [arguments]", os.Args[0])
 	}
 	mode := os.Args[1]
-	os.Args = append(os.Args[:1], os.Args[2:]...)
+	os.Args = append([]string{os.Args[0]}, os.Args[2:]...)
 	switch mode {
 	case "apiserver":
 		os.Exit(cli.Run(app.NewAPIServerCommand()))
 	case "etcd":
 		runEtcd(os.Args[1:])
+	case "kubectl":
+		runKubectl()
 	default:
-		fail("unknown mode %q: apiserver or etcd", mode)
+		fail("unknown mode %q: apiserver, etcd or kubectl", mode)
+	}
+}
+
+// runKubectl does what kubectl's own main does: an error that a command returns
+// is printed in kubectl's words and sets the exit code.
+func runKubectl() {
+	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+		kubectlutil.CheckErr(err)
 	}
 }
 

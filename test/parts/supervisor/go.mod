@@ -1,0 +1,3 @@
+module warmboot.dev/test/supervisor
+
+go 1.26.0

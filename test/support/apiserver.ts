@@ -1,0 +1,232 @@
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { get } from "node:https";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { kubeBinaries, kubectlBinary } from "./kube-binaries.ts";
+import { freePort } from "./ports.ts";
+import { toStderr } from "./report.ts";
+import { run } from "./run.ts";
+import { lastLines, supervise, type SignalName, type Supervised } from "./supervised.ts";
+import { removeDirectory, temporaryDirectory } from "./temp-directory.ts";
+
+const READY_WITHIN_MS = 60_000;
+
+/** What a test may want otherwise. */
+export interface ApiServerOptions {
+  /** Users besides the administrator, with their groups: RBAC alone says what they may do. */
+  readonly users?: Readonly<Record<string, readonly string[]>>;
+  /** Further flags of kube-apiserver. */
+  readonly flags?: readonly string[];
+}
+
+/** A real API server with an etcd of its own, on free ports of 127.0.0.1. */
+export interface ApiServer extends AsyncDisposable {
+  readonly url: string;
+  /** A kubeconfig file for the administrator. */
+  readonly kubeconfig: string;
+  /** The certificate authority that the server's certificate is checked with. */
+  readonly caFile: string;
+  /** The bearer token of an administrator (system:masters). */
+  readonly adminToken: string;
+  /** The two processes, to signal one and not the other. */
+  readonly apiServer: Supervised;
+  readonly etcd: Supervised;
+  /** Runs kubectl as the administrator; resolves to its stdout, rejects with its stderr. */
+  kubectl(...args: string[]): Promise<string>;
+  /** Applies manifests in YAML or JSON. */
+  apply(manifests: string): Promise<string>;
+  /** The bearer token of one of the options' users. */
+  tokenFor(user: string): string;
+  /** A new token of a service account, which must exist. */
+  serviceAccountToken(namespace: string, name: string): Promise<string>;
+  /** A kubeconfig file for the bearer of a token. */
+  kubeconfigFor(token: string): Promise<string>;
+  /** Stops the API server and leaves etcd running; returns when it is gone. */
+  stopApiServer(): Promise<void>;
+  /** Starts it again on the same port with the same data; returns when it is ready. */
+  startApiServer(): Promise<void>;
+  /** Both. */
+  restart(): Promise<void>;
+  /** Sends the API server a signal; KILL unless told. */
+  kill(signal?: SignalName): Promise<void>;
+  /** Ends both processes and removes their data. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts etcd and an API server with RBAC and resolves when /readyz says so. Both
+ * end with this process at the latest. There is no controller manager and no
+ * kubelet: nothing collects garbage, no pods run, and the roles that others are
+ * gathered into, such as "view", are empty.
+ */
+export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
+  const directory = await temporaryDirectory();
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => removeDirectory(directory));
+  const binaries = await kubeBinaries(toStderr);
+  const kubectlPath = await kubectlBinary(toStderr);
+
+  const tokens = await writeTokens(join(directory, "tokens.csv"), options.users ?? {});
+  const [etcdPort, port] = [await freePort(), await freePort()];
+  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  const logFile = join(directory, "apiserver.log");
+  const etcd = undo.use(
+    await supervise({
+      command: binaries.etcd(join(directory, "etcd"), etcdUrl),
+      logFile: join(directory, "etcd.log"),
+      removes: directory,
+    }),
+  );
+  const flags = [...(await flagsFor(directory, etcdUrl, port)), ...(options.flags ?? [])];
+  const apiServer = undo.use(
+    await supervise({ command: binaries.apiServer(flags), logFile, removes: directory }),
+  );
+
+  const url = `https://127.0.0.1:${port}`;
+  // The server signs its certificate itself, so the file is its own authority.
+  const caFile = join(directory, "certificates", "apiserver.crt");
+  const start = async () => {
+    await apiServer.start();
+    await untilReady(url, tokens.admin, caFile, apiServer, logFile);
+  };
+  const stop = async () => {
+    await apiServer.signal("TERM");
+    await apiServer.exited();
+  };
+  const kubeconfigFor = (token: string) => writeKubeconfig(directory, url, caFile, token);
+  const kubeconfig = await kubeconfigFor(tokens.admin);
+  const kubectl = (args: readonly string[], input = "") =>
+    // Discovery is cached by address, and ~/.kube would mix up servers that had the same port.
+    run(kubectlPath, ["--cache-dir", join(directory, "kubectl-cache"), ...args], {
+      input,
+      env: { ...process.env, KUBECONFIG: kubeconfig, HOME: directory },
+    });
+
+  await etcd.start();
+  await start();
+  const owned = undo.move();
+  const close = () => owned.disposeAsync();
+  return {
+    url,
+    kubeconfig,
+    caFile,
+    adminToken: tokens.admin,
+    apiServer,
+    etcd,
+    kubectl: (...args) => kubectl(args),
+    apply: (manifests) => kubectl(["apply", "-f", "-"], manifests),
+    tokenFor(user) {
+      const token = tokens.byUser.get(user);
+      if (token === undefined) throw new Error(`no user ${user}: name it in startApiServer({ users })`);
+      return token;
+    },
+    async serviceAccountToken(namespace, name) {
+      return (await kubectl(["create", "token", name, "--namespace", namespace])).trim();
+    },
+    kubeconfigFor,
+    stopApiServer: stop,
+    startApiServer: start,
+    async restart() {
+      await stop();
+      await start();
+    },
+    kill: (signal = "KILL") => apiServer.signal(signal),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Tokens in the form that --token-auth-file reads. */
+async function writeTokens(
+  path: string,
+  users: Readonly<Record<string, readonly string[]>>,
+): Promise<{ admin: string; byUser: Map<string, string> }> {
+  const admin = randomUUID();
+  const byUser = new Map<string, string>();
+  const lines = [`${admin},admin,admin,"system:masters"`];
+  for (const [user, groups] of Object.entries(users)) {
+    const token = randomUUID();
+    byUser.set(user, token);
+    lines.push(`${token},${user},${user},"${groups.join(",")}"`);
+  }
+  await writeFile(path, `${lines.join("\n")}\n`);
+  return { admin, byUser };
+}
+
+async function flagsFor(directory: string, etcdUrl: string, port: number): Promise<string[]> {
+  const keyFile = join(directory, "service-account.key");
+  // A curve: making an RSA key would take a good part of a second.
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  await writeFile(keyFile, privateKey.export({ type: "sec1", format: "pem" }));
+  await mkdir(join(directory, "certificates"));
+  return [
+    `--etcd-servers=${etcdUrl}`,
+    "--bind-address=127.0.0.1",
+    `--secure-port=${port}`,
+    `--cert-dir=${join(directory, "certificates")}`,
+    `--token-auth-file=${join(directory, "tokens.csv")}`,
+    "--authorization-mode=RBAC",
+    "--service-cluster-ip-range=10.0.0.0/24",
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--service-account-key-file=${keyFile}`,
+    `--service-account-signing-key-file=${keyFile}`,
+    // It waits for a default service account that only a controller manager would make.
+    "--disable-admission-plugins=ServiceAccount",
+    // Neither queues between tests nor its own endpoints are of use here; both cost start-up time.
+    "--enable-priority-and-fairness=false",
+    "--endpoint-reconciler-type=none",
+  ];
+}
+
+async function writeKubeconfig(
+  directory: string,
+  url: string,
+  caFile: string,
+  token: string,
+): Promise<string> {
+  const path = join(directory, `kubeconfig-${token.slice(-12)}.json`);
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "test",
+    clusters: [{ name: "test", cluster: { server: url, "certificate-authority": caFile } }],
+    users: [{ name: "test", user: { token } }],
+    contexts: [{ name: "test", context: { cluster: "test", user: "test", namespace: "default" } }],
+  };
+  // JSON is YAML.
+  await writeFile(path, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+  return path;
+}
+
+async function untilReady(
+  url: string,
+  token: string,
+  caFile: string,
+  server: Supervised,
+  logFile: string,
+): Promise<void> {
+  let ended: string | undefined;
+  void server.exited().then((how) => (ended = how));
+  const deadline = performance.now() + READY_WITHIN_MS;
+  while (!(await isReady(url, token, caFile))) {
+    if (ended !== undefined) throw new Error(`the API server ended with ${ended}:\n${lastLines(logFile)}`);
+    if (performance.now() > deadline) {
+      throw new Error(`the API server was not ready after ${READY_WITHIN_MS} ms:\n${lastLines(logFile)}`);
+    }
+    // Another program's readiness is no event of ours: ask.
+    await delay(20);
+  }
+}
+
+async function isReady(url: string, token: string, caFile: string): Promise<boolean> {
+  const ca = await readFile(caFile).catch(() => undefined);
+  if (ca === undefined) return false;
+  return new Promise((resolve) => {
+    const headers = { authorization: `Bearer ${token}` };
+    get(`${url}/readyz`, { ca, headers, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    }).on("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,95 @@
+import { existsSync } from "node:fs";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { timed, type Report } from "./report.ts";
+import { CommandError, run } from "./run.ts";
+
+/** Programs that come from Debian packages, each with a file that shows that it is there. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  "libvirt-daemon-system": "/usr/sbin/libvirtd",
+  "libvirt-clients": "/usr/bin/virsh",
+  "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+  "qemu-utils": "/usr/bin/qemu-img",
+};
+
+/** Asked by Debian's maintainer scripts before they start a service; 101 forbids it. */
+const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
+
+const APT_GET = "/usr/bin/apt-get";
+const APT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
+
+/** Which packages are missing. */
+export function missingPackages(): string[] {
+  return Object.entries(PACKAGES)
+    .filter(([, file]) => !existsSync(file))
+    .map(([name]) => name);
+}
+
+/**
+ * Installs libvirt and QEMU unless they are there, without starting any service.
+ * Needs root, and says which command does it if we are somebody else.
+ */
+export async function installPackages(report: Report): Promise<void> {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
+  if (!existsSync(APT_GET)) {
+    throw new Error(
+      `libvirt and QEMU are needed, and there is no apt-get to install ${missing.join(", ")} with: ` +
+        `install what provides ${missing.map((name) => PACKAGES[name]).join(", ")}.`,
+    );
+  }
+  if (process.getuid?.() !== 0) {
+    throw new Error(`libvirt and QEMU are needed. As root, run: apt-get update && ${command}`);
+  }
+  await timed(report, "Debian's package lists", () => run("apt-get", ["update", "-q"], { env: APT }));
+  await timed(report, `Debian packages ${missing.join(", ")}`, () =>
+    withoutServices(() =>
+      run("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...missing], { env: APT }),
+    ),
+  );
+  const still = missingPackages();
+  if (still.length > 0) throw new Error(`${command} succeeded, and still missing: ${still.join(", ")}`);
+}
+
+/**
+ * Fetches packages without installing them and returns the files' paths. Of a
+ * package that only names another one, such as linux-image-cloud-amd64, the other
+ * one is taken.
+ */
+export async function downloadPackages(packages: readonly string[], directory: string): Promise<string[]> {
+  if (!existsSync(APT_GET)) {
+    throw new Error(
+      `${packages.join(" and ")} come from Debian's archive, and there is no apt-get to fetch them.`,
+    );
+  }
+  const download = async () => {
+    const names = await Promise.all(packages.map(namedBy));
+    await run("apt-get", ["download", "-q", ...names], { cwd: directory, env: APT });
+  };
+  try {
+    await download();
+  } catch (error) {
+    // There may be no lists, or older ones than what the mirrors still have.
+    if (!(error instanceof CommandError) || process.getuid?.() !== 0) throw error;
+    await run("apt-get", ["update", "-q"], { env: APT });
+    await download();
+  }
+  const files = await readdir(directory);
+  return files.filter((file) => file.endsWith(".deb")).map((file) => join(directory, file));
+}
+
+async function namedBy(name: string): Promise<string> {
+  const depends = await run("apt-cache", ["depends", name], { env: APT });
+  return /^ *Depends: (linux-image-\S+)$/m.exec(depends)?.[1] ?? name;
+}
+
+async function withoutServices(work: () => Promise<unknown>): Promise<void> {
+  const ours = !existsSync(SERVICE_POLICY);
+  if (ours) await writeFile(SERVICE_POLICY, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+  try {
+    await work();
+  } finally {
+    if (ours) await rm(SERVICE_POLICY);
+  }
+}

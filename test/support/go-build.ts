@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { cachePath, obtain, type Recipe } from "./cache.ts";
+import { run } from "./run.ts";
+import type { Report } from "./report.ts";
+
+const parts = join(import.meta.dirname, "..", "parts");
+
+/** Between two lines about a build that takes minutes. */
+const PROGRESS_EVERY_MS = 12_000;
+
+/** Small, and the same wherever it is built; no question to Git, which refuses somebody else's clone. */
+const FLAGS = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
+
+/** Static, so that a binary runs wherever the cache is mounted. */
+const ENVIRONMENT = { ...process.env, CGO_ENABLED: "0" };
+
+/** A program of ours in Go, kept below test/parts/. */
+export interface GoProgram {
+  readonly folder: "apiserver" | "supervisor";
+  readonly binary: string;
+  readonly title: string;
+}
+
+/** The real API server, etcd and kubectl in one binary. */
+export const KUBE: GoProgram = { folder: "apiserver", binary: "kube", title: "API server, etcd and kubectl" };
+
+/** What runs a daemon, adopts its orphans and ends them all. */
+export const SUPERVISOR: GoProgram = {
+  folder: "supervisor",
+  binary: "supervisor",
+  title: "process supervisor",
+};
+
+/** The path of the program's binary, built unless the cache has one of the same sources. */
+export async function goBinary(program: GoProgram, report: Report): Promise<string> {
+  return join(await obtain(await recipeOf(program), report), program.binary);
+}
+
+/** Where the program's binary is or will be. */
+export async function goBinaryPath(program: GoProgram): Promise<string> {
+  return join(await cachePath(await recipeOf(program)), program.binary);
+}
+
+async function recipeOf(program: GoProgram): Promise<Recipe> {
+  const folder = join(parts, program.folder);
+  const names = (await readdir(folder)).filter((name) => /\.go$|^go\.(mod|sum)$/.test(name)).sort();
+  return {
+    name: program.folder,
+    title: program.title,
+    files: names.map((name) => join(folder, name)),
+    words: FLAGS,
+    build: (directory, report) => build(program, folder, join(directory, program.binary), report),
+  };
+}
+
+async function build(program: GoProgram, folder: string, output: string, report: Report): Promise<void> {
+  const begin = Date.now();
+  let doing = "fetching sources";
+  const progress = setInterval(() => {
+    report(`${program.title}: ${Math.round((Date.now() - begin) / 1000)} s, ${doing}`);
+  }, PROGRESS_EVERY_MS);
+  try {
+    const packages = await run("go", ["list", ...FLAGS, "-deps", "."], { cwd: folder, env: ENVIRONMENT });
+    const total = packages.trim().split("\n").length;
+    await compile(folder, output, (compiled) => {
+      doing = `${compiled} of up to ${total} packages compiled`;
+    });
+  } catch (error) {
+    throw isMissing(error) ? new Error(goIsMissing(program), { cause: error }) : error;
+  } finally {
+    clearInterval(progress);
+  }
+}
+
+async function compile(folder: string, output: string, onPackage: (compiled: number) => void): Promise<void> {
+  const go = spawn("go", ["build", "-v", ...FLAGS, "-o", output, "."], {
+    cwd: folder,
+    env: ENVIRONMENT,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let compiled = 0;
+  const complaints: string[] = [];
+  createInterface(go.stderr).on("line", (line) => {
+    // -v names each package that was compiled; whatever else it prints has a space in it.
+    if (line.includes(" ")) complaints.push(line);
+    else onPackage(++compiled);
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    go.on("error", reject).on("close", resolve);
+  });
+  if (code !== 0) throw new Error(`go build in ${folder} failed:\n${complaints.slice(-20).join("\n")}`);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+function goIsMissing(program: GoProgram): string {
+  const otherwise =
+    program === KUBE ? ", or name ready-made etcd, kube-apiserver and kubectl by KUBEBUILDER_ASSETS" : "";
+  return (
+    `Go is needed to build the ${program.title} and is not on the PATH: ` +
+    `install Go 1.26 or later (https://go.dev/dl/)${otherwise}.`
+  );
+}

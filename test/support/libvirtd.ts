@@ -1,0 +1,215 @@
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { keepCapabilities, seedCapabilities } from "./capabilities.ts";
+import { CommandError, run } from "./run.ts";
+import { lastLines, supervise, type SignalName } from "./supervised.ts";
+import { removeDirectory, temporaryDirectory } from "./temp-directory.ts";
+
+const READY_WITHIN_MS = 30_000;
+
+/** Directories that a system-wide libvirtd uses; ours sees its own in their place. */
+const SYSTEM_DIRECTORIES = {
+  run: "/run/libvirt",
+  lib: "/var/lib/libvirt",
+  etc: "/etc/libvirt",
+  cache: "/var/cache/libvirt",
+  log: "/var/log/libvirt",
+};
+
+/** Where distributions put libvirt's drivers. */
+const DRIVER_DIRECTORIES = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"].map(
+  (library) => `${library}/libvirt/connection-driver`,
+);
+
+/** Left out are those that work on the host itself: its networks, firewall and devices. */
+const DRIVERS = ["qemu", "storage", "secret"];
+
+/** libvirt's driver behind a URI: real guests, or its own in-memory hypervisor. */
+export type Driver = "qemu" | "test";
+
+/** What a test may want otherwise. */
+export interface LibvirtdOptions {
+  /** Further lines of libvirtd.conf, such as `listen_tls = 1`. */
+  readonly config?: readonly string[];
+  /** Further lines of qemu.conf. */
+  readonly qemuConfig?: readonly string[];
+  /** Further arguments of libvirtd, such as `--listen`. */
+  readonly args?: readonly string[];
+}
+
+/** A libvirtd of our own, apart from the host's. */
+export interface Libvirtd extends AsyncDisposable {
+  /** The path of its UNIX socket; it asks for no authentication. */
+  readonly socket: string;
+  /** A directory that goes with the daemon, for guests' logs and disks. */
+  readonly directory: string;
+  readonly logFile: string;
+  /** The daemon's process, undefined while it does not run. */
+  readonly pid: number | undefined;
+  /** The libvirt URI of one of its drivers; all test connections share one state. */
+  uri(driver: Driver): string;
+  /** Runs virsh on the QEMU driver; resolves to its stdout, rejects with its stderr. */
+  virsh(...args: string[]): Promise<string>;
+  /** Runs virsh on the test driver. */
+  virshTest(...args: string[]): Promise<string>;
+  /** The QEMU process of a running guest. */
+  qemuPid(guest: string): Promise<number>;
+  /** Sends the daemon a signal; guests are not touched. */
+  signal(name: SignalName): Promise<void>;
+  /** Resolves to how the daemon ends: a number or a signal's name. */
+  exited(): Promise<string>;
+  /** Stops the daemon; guests live on. */
+  stop(): Promise<void>;
+  /** Starts it again; it finds its guests. Returns when it is ready. */
+  start(): Promise<void>;
+  /** Both. */
+  restart(): Promise<void>;
+  /** Resolves when the daemon answers, on the QEMU driver. */
+  waitReady(): Promise<void>;
+  /** Ends the daemon and its guests and removes all their files. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a libvirtd that answers on a UNIX socket, and resolves when it does. The
+ * daemon and its guests end with this process at the latest. Needs root, for the
+ * mount namespace in which it has directories of its own.
+ */
+export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libvirtd> {
+  if (process.getuid?.() !== 0) {
+    throw new Error("a libvirtd of one's own needs root, for its mount namespace: run this as root");
+  }
+  const directory = await temporaryDirectory();
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => removeDirectory(directory));
+  const config = await layOut(directory, options);
+  const socket = join(directory, "libvirt-sock");
+  const logFile = join(directory, "libvirtd.log");
+  const capabilities = join(directory, "cache", "qemu", "capabilities");
+  await seedCapabilities(capabilities);
+  const pidFile = join(directory, "libvirtd.pid");
+  const daemon = undo.use(
+    await supervise({
+      command: ["libvirtd", "-f", config, "-p", pidFile, ...(options.args ?? [])],
+      logFile,
+      env: { ...process.env, LIBVIRT_DRIVER_DIR: join(directory, "drivers") },
+      binds: Object.entries(SYSTEM_DIRECTORIES).map(([name, target]) => [join(directory, name), target]),
+      removes: directory,
+    }),
+  );
+
+  const uri = (driver: Driver) =>
+    `${driver}+unix:///${driver === "qemu" ? "system" : "default"}?socket=${socket}`;
+  const virsh = (driver: Driver, args: readonly string[]) => run("virsh", ["-q", "-c", uri(driver), ...args]);
+  const waitReady = async () => {
+    const deadline = performance.now() + READY_WITHIN_MS;
+    for (;;) {
+      const problem = await answers(socket, () => virsh("qemu", ["version"]));
+      if (problem === undefined) return;
+      if (daemon.pid === undefined || performance.now() > deadline) {
+        throw new Error(`libvirtd does not answer: ${problem}\n${lastLines(logFile)}`);
+      }
+      await delay(10);
+    }
+  };
+  const start = async () => {
+    await daemon.start();
+    await waitReady();
+  };
+  const stop = async () => {
+    await daemon.signal("TERM");
+    await daemon.exited();
+  };
+  await start();
+  await keepCapabilities(capabilities);
+  const owned = undo.move();
+  const close = () => owned.disposeAsync();
+  return {
+    socket,
+    directory,
+    logFile,
+    get pid() {
+      return daemon.pid;
+    },
+    uri,
+    virsh: (...args) => virsh("qemu", args),
+    virshTest: (...args) => virsh("test", args),
+    qemuPid: async (guest) => Number(await readFile(join(directory, "run", "qemu", `${guest}.pid`), "utf8")),
+    signal: (name) => daemon.signal(name),
+    exited: () => daemon.exited(),
+    stop,
+    start,
+    async restart() {
+      await stop();
+      await start();
+    },
+    waitReady,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** What keeps the daemon from answering; undefined if it answers. */
+async function answers(socket: string, ask: () => Promise<string>): Promise<string | undefined> {
+  if (!existsSync(socket)) return `there is no ${socket}`;
+  try {
+    await ask();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommandError) return error.stderr;
+    throw error;
+  }
+}
+
+/** Writes the daemon's files and returns the path of its configuration. */
+async function layOut(directory: string, options: LibvirtdOptions): Promise<string> {
+  for (const name of [...Object.keys(SYSTEM_DIRECTORIES), "drivers"]) await mkdir(join(directory, name));
+  const drivers = DRIVER_DIRECTORIES.find((path) => existsSync(path));
+  if (drivers === undefined) {
+    throw new Error(
+      `libvirt is not installed: none of ${DRIVER_DIRECTORIES.join(", ")} is there. ` +
+        "On Debian or Ubuntu: apt-get install libvirt-daemon-system libvirt-clients qemu-system-x86",
+    );
+  }
+  for (const driver of DRIVERS) {
+    const file = `libvirt_driver_${driver}.so`;
+    await symlink(join(drivers, file), join(directory, "drivers", file));
+  }
+  await writeFile(
+    join(directory, "etc", "qemu.conf"),
+    lines([
+      'user = "root"',
+      'group = "root"',
+      'security_driver = "none"',
+      "dynamic_ownership = 0",
+      "remember_owner = 0",
+      // A container has no control groups or device nodes to hand out.
+      "cgroup_controllers = []",
+      "namespaces = []",
+      // Needs no virtlogd.
+      'stdio_handler = "file"',
+      ...(options.qemuConfig ?? []),
+    ]),
+  );
+  const config = join(directory, "libvirtd.conf");
+  await writeFile(
+    config,
+    lines([
+      `unix_sock_dir = "${directory}"`,
+      'auth_unix_rw = "none"',
+      'auth_unix_ro = "none"',
+      'log_outputs = "3:stderr"',
+      // Otherwise the mainboard's, which all daemons of a machine would share.
+      `host_uuid = "${randomUUID()}"`,
+      ...(options.config ?? []),
+    ]),
+  );
+  return config;
+}
+
+function lines(all: readonly string[]): string {
+  return `${all.join("\n")}\n`;
+}
