@@ -3,9 +3,11 @@ import type {
   RestartMethod,
   RestartMode,
   RestartRequest,
+  RestartResult,
   RestartStage,
 } from "../crds/restart.ts";
 import type { RestartPolicy } from "../crds/restartpolicy.ts";
+import type { VirtualMachine } from "../crds/virtualmachine.ts";
 import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
 
 /**
@@ -44,6 +46,10 @@ export interface Attempt {
   readonly failure?: Failure | undefined;
   /** Whether the guest may reboot by itself again. */
   readonly released: boolean;
+  /** Whether this process has put the result on the domain's own record. */
+  readonly settled: boolean;
+  /** The result that the domain's own record tells of, where the status has not heard of it. */
+  readonly toldResult?: RestartResult | undefined;
 }
 
 export interface Refusal {
@@ -80,6 +86,18 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
     marked: false,
     method: "Start",
     released: false,
+    settled: false,
+  };
+}
+
+/** What the domain is to remember of an attempt. */
+export function markOf(attempt: Attempt, { metadata }: VirtualMachine): RequestMark {
+  return {
+    attempt: attempt.id,
+    resource: metadata.uid,
+    owner: `${metadata.namespace}/${metadata.name}`,
+    request: attempt.request,
+    startedAtMs: attempt.startedAtMs,
   };
 }
 
@@ -101,7 +119,7 @@ export function adoptAttempt(
     stageStartedAtMs: now.epochMs,
     startedAtMs: mark.startedAtMs,
     marked: true,
-    method: mode === "Hard" ? "Hard" : "Soft",
+    method: mark.method ?? (mode === "Hard" ? "Hard" : "Soft"),
     forcedBecause: known?.forcedBecause,
   };
 }
@@ -151,6 +169,8 @@ function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect,
       return { ...attempt, started: now };
     case "Release":
       return { ...attempt, released: true };
+    case "Settle":
+      return { ...attempt, settled: true };
     default:
       return effect satisfies never;
   }
@@ -165,8 +185,9 @@ function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: In
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
   if (count < mostRefusals) return refused;
-  // The guest's own reboot is not worth holding the result back for ever.
+  // Tidying up is not worth holding the result back for ever.
   if (effect.kind === "Release") return { ...refused, released: true };
+  if (effect.kind === "Settle") return { ...refused, settled: true };
   const failure = `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
 }
@@ -183,6 +204,8 @@ function verb(effect: Effect): string {
       return "start";
     case "Release":
       return "restore the reboot action of";
+    case "Settle":
+      return "write the restart's result into";
     default:
       return effect satisfies never;
   }

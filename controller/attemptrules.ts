@@ -5,7 +5,24 @@ import { unmarkedRules } from "./unmarkedrules.ts";
 
 /** The rules about a restart under way, in order. */
 export function attemptRules(attempt: Attempt): readonly AttemptRule[] {
-  return [failed, ...(attempt.marked ? markedRules : unmarkedRules)];
+  return [endedBefore, failed, ...(attempt.marked ? markedRules : unmarkedRules)];
+}
+
+/** The attempt ended long ago, and only the status does not know: after a lost write, or from an older backup. */
+function endedBefore({ attempt }: AttemptSubject): Ruling | undefined {
+  if (attempt.toldResult === undefined) return undefined;
+  const message = "the domain's own record says that this request has been served";
+  return {
+    verdict: {
+      kind: "End",
+      result: attempt.toldResult,
+      reason: "ServedBefore",
+      method: attempt.method,
+      message,
+      evidence: ["DomainRecord"],
+    },
+    attempt: { ...attempt, settled: true },
+  };
 }
 
 /** The attempt cannot succeed. The guest may reboot by itself again before the result is told. */

@@ -2,22 +2,32 @@ import type { RestartMode } from "../crds/restart.ts";
 import { adoptAttempt, beginAttempt, forced, type Attempt } from "./attempt.ts";
 import { runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
-import { joined, tellsOfUnserved, type Trigger } from "./request.ts";
+import { stoppedLate } from "./latestop.ts";
+import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 
 /**
  * The attempt that a pass works on: the one in flight, with a request that still may join it; the one that
  * the domain's own record tells of, left by a process that is gone; or a new one for what is requested.
  */
 export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
-  const { virtualMachine, domain, attempt, now, nonce } = observation;
+  const { virtualMachine, attempt, now, nonce } = observation;
   if (attempt !== undefined) return joinedAttempt(observation, attempt, trigger);
   const policy = virtualMachine.spec.restartPolicy;
-  const mark = domain.kind === "Present" && "marks" in domain ? domain.marks.next : undefined;
-  if (mark !== undefined && tellsOfUnserved(mark, virtualMachine)) {
-    return adoptAttempt(mark, virtualMachine.status.attempt, policy, now);
-  }
+  const adopted = adoptedAttempt(observation);
+  if (adopted !== undefined) return adopted;
   if (trigger.kind !== "Requested" && trigger.kind !== "Cancelled") return undefined;
   return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
+}
+
+/** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
+function adoptedAttempt({ virtualMachine, domain, now }: Observation): Attempt | undefined {
+  if (domain.kind !== "Present" || !("marks" in domain)) return undefined;
+  const mark = domain.marks.next;
+  if (mark === undefined) return undefined;
+  const { status, spec } = virtualMachine;
+  const adopted = adoptAttempt(mark, status.attempt, spec.restartPolicy, now);
+  if (tellsOfUnended(mark, virtualMachine)) return { ...adopted, toldResult: mark.result };
+  return stoppedLate(virtualMachine, domain.domain, mark, now.epochMs) ? adopted : undefined;
 }
 
 /** A request joins while the boot that it wants to end still runs; later it gets a restart of its own. */

@@ -1,3 +1,5 @@
+import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import { markOf } from "./attempt.ts";
 import { attemptRules } from "./attemptrules.ts";
 import { currentAttempt } from "./currentattempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
@@ -17,8 +19,23 @@ export function decide(observation: Observation): Decision {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  const decision = heldBack(decideAttempt({ ...domain, virtualMachine, policy, attempt, now }), now);
+  const decided = decideAttempt({ ...domain, virtualMachine, policy, attempt, now });
+  const decision = heldBack(settledFirst(decided, virtualMachine), now);
   return untilDeadline(decision, observation);
+}
+
+/** The domain's own record learns the result before anybody else does: it is what survives everything. */
+function settledFirst(decision: Decision, virtualMachine: VirtualMachine): Decision {
+  const { verdict, attempt } = decision;
+  if (verdict.kind !== "End" || attempt?.marked !== true || attempt.settled) return decision;
+  const { reason, message, result, method } = verdict;
+  const effect = { kind: "Settle", mark: { ...markOf(attempt, virtualMachine), result, method } } as const;
+  const stage = result === "Succeeded" ? "Verifying" : attempt.stage;
+  return {
+    ...decision,
+    verdict: { kind: "Act", effect, reason, message, announce: false },
+    attempt: { ...attempt, stage },
+  };
 }
 
 /** What waits to begin is looked at again when its deadline passes, at the latest. */

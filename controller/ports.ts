@@ -1,5 +1,5 @@
 import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
-import type { RestartRequest } from "../crds/restart.ts";
+import type { RestartMethod, RestartRequest, RestartResult } from "../crds/restart.ts";
 import type { Decision } from "./decision.ts";
 import type { Notice } from "./notice.ts";
 
@@ -95,9 +95,15 @@ export interface RequestMark {
   attempt: string;
   /** UID of the resource that requested. */
   resource: string;
+  /** Its namespace and name: one that is created anew under them goes on with what the deleted one began. */
+  owner: Key;
   request: RestartRequest;
   /** Milliseconds since 1970. */
   startedAtMs: number;
+  /** How the attempt ended; absent while it is under way, so that a domain that is off is owed its start. */
+  result?: RestartResult | undefined;
+  /** How the old boot ended; there together with the result. */
+  method?: RestartMethod | undefined;
 }
 
 /** What the controller can do to a domain: one effect a pass. */
@@ -114,7 +120,9 @@ export type Effect =
   /** Boots, discarding a managed save image. */
   | { kind: "Start" }
   /** Lets the guest reboot by itself again, as its configuration says. */
-  | { kind: "Release"; attempt: string };
+  | { kind: "Release"; attempt: string }
+  /** Writes the result into the request mark of the next boot: nothing is owed any more. */
+  | { kind: "Settle"; mark: RequestMark };
 
 export type Outcome =
   | { kind: "Done" }

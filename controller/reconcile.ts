@@ -4,7 +4,8 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
-import type { Domain, Effect, Key, Ports } from "./ports.ts";
+import type { Domain, Effect, Glance, Key, Ports } from "./ports.ts";
+import { mayStopLate } from "./latestop.ts";
 import { readTriggers } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -68,9 +69,10 @@ export class Reconciler {
     if (memory === undefined) return undefined;
     const { virtualMachine, attempt } = memory;
     const reference = domainReference(virtualMachine);
-    const domain = isBusy(virtualMachine, attempt, clock.now().epochMs)
+    const seen = await hypervisor.glance(reference);
+    const domain = needsMarks(virtualMachine, attempt, seen, clock.now().epochMs)
       ? await hypervisor.look(reference, attempt?.id)
-      : await hypervisor.glance(reference);
+      : seen;
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     return { virtualMachine, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
   }
@@ -117,7 +119,7 @@ export class Reconciler {
       case "End":
         return "Now";
       case "Act":
-        if (this.#ending && verdict.effect.kind !== "Start") return undefined;
+        if (this.#ending && disturbsGuest(verdict.effect)) return undefined;
         if (attempt !== undefined) await this.#perform(key, observation, attempt, verdict.effect);
         return "Now";
       default:
@@ -145,9 +147,21 @@ export class Reconciler {
   }
 }
 
-/** Whether a look at the domain's marks is needed; an idle resource is told by what is known already. */
-function isBusy(virtualMachine: VirtualMachine, attempt: Attempt | undefined, epochMs: number): boolean {
+/** Whether the domain's marks have to be read; an idle resource is told by what is known already. */
+function needsMarks(
+  virtualMachine: VirtualMachine,
+  attempt: Attempt | undefined,
+  domain: Glance,
+  epochMs: number,
+): boolean {
+  if (domain.kind !== "Present") return false;
   if (attempt !== undefined || virtualMachine.status.attempt !== undefined) return true;
+  if (domain.domain.id === undefined && mayStopLate(virtualMachine, epochMs)) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
-  return kind === "Requested" || kind === "Cancelled";
+  return kind === "Requested" || kind === "Cancelled" || kind === "FirstSight";
+}
+
+/** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */
+function disturbsGuest({ kind }: Effect): boolean {
+  return kind === "Mark" || kind === "Shutdown" || kind === "Destroy";
 }

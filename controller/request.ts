@@ -54,10 +54,14 @@ export function servedBy({ restartGeneration, restartToken }: RestartRequest): S
   return { observedRestartGeneration: restartGeneration, observedRestartToken: restartToken };
 }
 
-/** Whether the domain's own record tells of a request that the status has not seen the end of. */
-export function tellsOfUnserved(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
-  if (mark.resource !== virtualMachine.metadata.uid) return false;
-  return !isServed(mark.request, virtualMachine.status);
+/**
+ * Whether the domain's own record tells of an attempt that this resource has to bring to its end: its own, whose
+ * end the status has not seen, or that of a resource of the same name that was deleted in the middle of it.
+ */
+export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
+  const { uid, namespace, name } = virtualMachine.metadata;
+  if (mark.resource === uid) return !isServed(mark.request, virtualMachine.status);
+  return mark.result === undefined && mark.owner === `${namespace}/${name}`;
 }
 
 function isServed(request: RestartRequest, status: VirtualMachineStatus): boolean {

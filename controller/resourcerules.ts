@@ -19,9 +19,12 @@ export const resourceRules: readonly ResourceRule[] = [
   tooSoon,
 ];
 
-/** A new, restored or newly adopted resource restarts nothing by what it says already. */
-function firstSight({ trigger, virtualMachine, attempt }: Subject): { verdict: Verdict } | undefined {
-  if (trigger.kind !== "FirstSight" || attempt !== undefined) return undefined;
+/**
+ * A new, restored or newly adopted resource restarts nothing by what it says already. What a deleted one of its
+ * name had begun is brought to its end all the same.
+ */
+function firstSight({ trigger, virtualMachine }: Subject): { verdict: Verdict } | undefined {
+  if (trigger.kind !== "FirstSight") return undefined;
   return { verdict: { kind: "Rebase", served: baseline(virtualMachine) } };
 }
 

@@ -21,7 +21,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
   const served = servedNow(verdict, record);
   const status: VirtualMachineStatus = {
     observedGeneration: virtualMachine.metadata.generation,
-    observedRestartGeneration: served.observedRestartGeneration ?? before.observedRestartGeneration,
+    observedRestartGeneration: servedGeneration(verdict, served, before),
     observedRestartToken: served.observedRestartToken ?? before.observedRestartToken,
     request: inFlight?.request,
     domain: domainStatus(observation),
@@ -32,6 +32,18 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
   const { lastRestart } = status;
   const conditions = conditionsFor({ observation, verdict, attempt: inFlight, lastRestart });
   return { ...status, conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)) };
+}
+
+/** An ended request never takes the baseline back; only a revert does. */
+function servedGeneration(
+  verdict: Verdict,
+  served: Served,
+  before: VirtualMachineStatus,
+): number | undefined {
+  const { observedRestartGeneration } = served;
+  if (observedRestartGeneration === undefined) return before.observedRestartGeneration;
+  if (verdict.kind === "Rebase") return observedRestartGeneration;
+  return Math.max(observedRestartGeneration, before.observedRestartGeneration ?? 0);
 }
 
 function servedNow(verdict: Verdict, record: RestartRecord | undefined): Served {

@@ -1,4 +1,4 @@
-import { inStage } from "./attempt.ts";
+import { inStage, markOf } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
 import { deafness, lifeElsewhere } from "./domainfacts.ts";
 
@@ -60,12 +60,7 @@ function markRunning(subject: AttemptSubject): Ruling {
 }
 
 function markVerdict({ attempt, virtualMachine }: AttemptSubject, running: boolean): Verdict {
-  const mark = {
-    attempt: attempt.id,
-    resource: virtualMachine.metadata.uid,
-    request: attempt.request,
-    startedAtMs: attempt.startedAtMs,
-  };
+  const mark = markOf(attempt, virtualMachine);
   const message = "the domain is marked with the restart before anything happens to it";
   return {
     kind: "Act",

@@ -51,6 +51,7 @@ export const restartEvidence = [
   "BootMarkGone",
   "RequestMarkSeen",
   "DomainIDChanged",
+  "DomainRecord",
 ] as const;
 export type RestartEvidence = (typeof restartEvidence)[number];
 
@@ -94,7 +95,8 @@ export const restartRecord = z
       .describe(
         "What proves it. StopEvent: libvirt said that the domain stopped. DomainOff: it was seen to be off. " +
           "BootMarkGone: the running boot no longer carries the mark of the old one. RequestMarkSeen: it carries " +
-          "the mark that only a later boot can have. DomainIDChanged: it runs under another ID.",
+          "the mark that only a later boot can have. DomainIDChanged: it runs under another ID. " +
+          "DomainRecord: the domain's metadata says that the request was served.",
       ),
     reason: z.string().describe("Why it ended so, as one word for programs."),
     message: z.string().max(1024).describe("Why it ended so, in words for people."),

@@ -74,6 +74,7 @@ const done = {
   Shutdown: "asked the guest to shut down",
   Destroy: "cut the power",
   Start: "started",
+  Settle: "the result is on the domain",
   Release: "the guest may reboot by itself again",
 } as const satisfies Record<Performance["effect"]["kind"], string>;
 

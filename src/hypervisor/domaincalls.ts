@@ -96,6 +96,9 @@ export class DomainCalls {
           { timeoutMs: startTimeoutMs },
         );
         return;
+      case "Settle":
+        await this.#setMetadata(requestMark(effect.mark), Affect.Config);
+        return;
       case "Release":
         await this.#onReboot(await this.#configuredRebootAction());
         return;

@@ -1,7 +1,7 @@
 import { XMLBuilder, XMLParser } from "fast-xml-parser";
 import { z } from "zod";
 import type { RequestMark } from "../../controller/ports.ts";
-import { restartMode } from "../../crds/restart.ts";
+import { restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
 
 /** A metadata element of a domain, as libvirt's SetMetadata takes it. */
@@ -49,17 +49,20 @@ const parser = new XMLParser({
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
-  const { attempt, resource, request, startedAtMs } = mark;
+  const { attempt, resource, owner, request, startedAtMs, result, method } = mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const startedAt = formatTimestamp(startedAtMs);
   const $ = withoutUndefined({
     attempt,
     resource,
+    owner,
     restartGeneration,
     restartToken,
     mode,
     requestedAt,
     startedAt,
+    result,
+    method,
   });
   return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
 }
@@ -67,11 +70,14 @@ export function requestMark(mark: RequestMark): MetadataElement {
 const attributes = z.object({
   attempt: z.string().regex(/^[0-9a-f]{32}$/),
   resource: z.string(),
+  owner: z.string(),
   restartGeneration: z.coerce.number().int().optional(),
   restartToken: z.string().optional(),
   mode: restartMode.optional(),
   requestedAt: z.string(),
   startedAt: z.string(),
+  result: z.enum(restartResults).optional(),
+  method: z.enum(restartMethods).optional(),
 });
 
 /** Reads a request mark; undefined for what this program did not write, whoever did. */
@@ -79,9 +85,10 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   if (xml.length > longestMarkLength) return undefined;
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
-  const { attempt, resource, startedAt, ...request } = parsed.data;
+  const { attempt, resource, owner, startedAt, result, method, ...request } = parsed.data;
   const startedAtMs = parseTimestamp(startedAt);
-  return startedAtMs === undefined ? undefined : { attempt, resource, request: request, startedAtMs };
+  if (startedAtMs === undefined) return undefined;
+  return { attempt, resource, owner, request, startedAtMs, result, method };
 }
 
 function requestAttributes(xml: string): unknown {

@@ -74,3 +74,18 @@ test("libvirtd and the controller are restarted during the wait, so that the dom
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.ok(!world.status.lastRestart.evidence.includes("DomainIDChanged"));
 });
+
+test("the status of an older backup learns the result from the domain, which somebody has powered off since", async () => {
+  const world = new World();
+  await world.settle();
+  world.losesWrites = true;
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  world.hypervisor.stop("Destroyed");
+  world.restartController();
+  world.losesWrites = false;
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.observedRestartGeneration, 1);
+});

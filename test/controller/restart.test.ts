@@ -31,7 +31,7 @@ test("a guest that obeys is restarted softly, once, with proof, for two status w
   const world = await settledWorld();
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   assert.deepEqual(
     world.hypervisor.boots.map(({ end }) => end),
     ["Shutdown", undefined],
@@ -104,7 +104,7 @@ test("mode Hard asks nobody: the power is cut at once", async () => {
   const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Hard");
 });
 
@@ -124,7 +124,7 @@ test("a domain that is off is started at once, and that is not called a shutdown
   const world = await settledWorld({}, { off: true });
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Start");
 });
 
@@ -181,7 +181,7 @@ test("any libvirt error while asking falls back to force", async () => {
   });
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Destroy", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Destroy", "Start", "Settle"]);
   assert.match(world.status.lastRestart?.forcedBecause ?? "", /monitor is gone/);
 });
 
@@ -190,7 +190,7 @@ test("a signal without an answer may have been heard: the guest gets its time, a
   world.hypervisor.faults.push({ effect: "Shutdown", fault: { kind: "Unanswered", message: "timed out" } });
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Shutdown", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Shutdown", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Soft");
 });
 
@@ -201,7 +201,7 @@ test("a guest that goes off while its signal is refused was not forced, and noth
   };
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Start");
   assert.equal(world.status.lastRestart.forcedBecause, undefined);
 });
@@ -230,10 +230,10 @@ test("a process that is told to end does nothing new to a guest, but starts the 
   world.hypervisor.guest = { kind: "Obeys", afterMs: 0 };
   world.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   world.apply({ restartGeneration: 2 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   world.restartController();
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 3);
@@ -374,5 +374,74 @@ for (const [sentence, age, bound] of [
     world.enqueue();
     await world.settle();
     assert.equal(world.hypervisor.boots.length, 2);
+  });
+}
+
+for (const crash of [false, true]) {
+  const when = crash ? ", and the controller dies" : "";
+  test(`a resource is deleted in the middle of a restart${when}; created again it finishes that one and begins none`, async () => {
+    const world = await settledWorld();
+    world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
+    world.apply({ restartGeneration: 7 });
+    await world.settle(1000);
+    if (crash) world.restartController();
+    world.delete();
+    if (crash) await world.settle();
+    world.create({ restartGeneration: 8 });
+    await world.settle();
+    assert.deepEqual(
+      world.hypervisor.boots.map(({ end }) => end),
+      ["Shutdown", undefined],
+    );
+    assert.equal(world.status.observedRestartGeneration, 8);
+    assert.equal(world.status.lastRestart?.result, "Succeeded");
+  });
+}
+
+test("a resource that is created for a domain which was restarted long ago and is off leaves it off", async () => {
+  const world = await settledWorld();
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  world.delete();
+  world.hypervisor.stop("Shutdown");
+  await world.settle();
+  world.create({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.running, undefined);
+  assert.equal(world.status.lastRestart, undefined);
+});
+
+test("a guest that obeys only after its restart has failed was stopped by us, so it is started", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 60_000 };
+  world.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+  const { history, lastRestart } = world.status;
+  assert.deepEqual(
+    history?.map(({ result }) => result),
+    ["Succeeded", "Failed"],
+  );
+  assert.equal(lastRestart?.id, history?.[1]?.id);
+});
+
+for (const [sentence, forMs, end] of [
+  ["long after its restart has failed", 700_000, "Shutdown"],
+  ["when somebody destroys it after its restart has failed", 1000, "Destroyed"],
+] as const) {
+  test(`a guest that goes off ${sentence} stays off: that was not us`, async () => {
+    const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
+    world.hypervisor.guest = { kind: "Deaf" };
+    world.apply({ restartGeneration: 1 });
+    await world.settle(10_000);
+    assert.equal(world.status.lastRestart?.result, "Failed");
+    await world.settle(forMs);
+    world.hypervisor.stop(end);
+    await world.settle();
+    assert.equal(world.hypervisor.running, undefined);
+    assert.equal(world.hypervisor.boots.length, 1);
   });
 }

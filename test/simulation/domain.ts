@@ -146,6 +146,9 @@ export class ModelHypervisor implements Hypervisor {
         return this.stop("Destroyed");
       case "Start":
         return this.start();
+      case "Settle":
+        this.#nextMark = effect.mark;
+        return { kind: "Done" };
       case "Release":
         if (this.running !== undefined) this.running.onReboot = "restart";
         return { kind: "Done" };

@@ -37,6 +37,7 @@ export class World implements VirtualMachines {
   #dueAtMs: number | undefined;
   #nonces = 0;
   #version = 1;
+  #uids = 1;
 
   /** Made with the fields of a spec; the domain runs unless it is said to be off. */
   constructor(spec: Record<string, unknown> = {}, options: { off?: boolean } = {}) {
@@ -89,6 +90,14 @@ export class World implements VirtualMachines {
       setOrRemove(values, annotations[name as keyof typeof annotations], value);
     }
     this.#resource = { ...virtualMachine, metadata: { ...virtualMachine.metadata, annotations: values } };
+    this.enqueue();
+  }
+
+  /** Creates the resource anew, after it was deleted. */
+  create(spec: Record<string, unknown>): void {
+    this.#uids += 1;
+    const created = resource(spec);
+    this.#resource = { ...created, metadata: { ...created.metadata, uid: `uid-${this.#uids}` } };
     this.enqueue();
   }
 

@@ -1,0 +1,36 @@
+import { parseTimestamp } from "../crds/timestamp.ts";
+import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { Domain, RequestMark } from "./ports.ts";
+
+/** How long after a failed attempt a guest that goes off is taken to obey it after all, in milliseconds. */
+const lateMs = 600_000;
+
+/** Failures that left the guest running although it had been asked to shut down. */
+const reasonsWithGuestRunning = new Set([
+  "GuestShutdownTimedOut",
+  "ShutdownRefused",
+  "DestroyRefused",
+  "DeadlineExceeded",
+]);
+
+/** Whether the guest may still obey the signals of an attempt that has failed. */
+export function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
+  const { lastRestart } = status;
+  if (lastRestart?.result !== "Failed" || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
+  const endedAtMs = parseTimestamp(lastRestart.endedAt);
+  return endedAtMs !== undefined && Math.abs(epochMs - endedAtMs) < lateMs;
+}
+
+/**
+ * Whether a domain went off because its guest obeyed a failed attempt too late: our signal stopped it, so it is
+ * ours to start. A destroy, a crash, a save is somebody else's doing.
+ */
+export function stoppedLate(
+  virtualMachine: VirtualMachine,
+  domain: Domain,
+  mark: RequestMark,
+  epochMs: number,
+): boolean {
+  if (domain.id !== undefined || domain.reason !== "Shutdown") return false;
+  return mark.attempt === virtualMachine.status.lastRestart?.id && mayStopLate(virtualMachine, epochMs);
+}
