@@ -1,0 +1,195 @@
+import { CallTimeoutError, ConnectionError, LibvirtError, ProtocolError } from "../errors.ts";
+import { MessageStatus, MessageType, encodeFrame } from "../protocol/frame.ts";
+import type { Frame } from "../protocol/frame.ts";
+import { PROGRAM_VERSION } from "../protocol/procedure.ts";
+import type { Procedure } from "../protocol/procedure.ts";
+import { remoteError } from "../protocol/types.ts";
+import type { Codec } from "../xdr/codec.ts";
+import { decodeWhole } from "../xdr/decode.ts";
+
+/** How long a call may take, and how to give it up. */
+export interface CallOptions {
+  /** Deadline from the call to its result, waiting for its turn included, in milliseconds. Default 30000. */
+  readonly timeoutMs?: number;
+  /** Gives the call up: it rejects with the signal's reason. A call that was sent may still be carried out. */
+  readonly signal?: AbortSignal;
+}
+
+/** The deadline of a call that states none, in milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** setTimeout takes a longer delay for 1 ms. */
+const LONGEST_TIMEOUT_MS = 0x7fff_ffff;
+
+interface Call {
+  readonly name: string;
+  readonly program: number;
+  readonly procedure: number;
+  readonly serial: number;
+  readonly frame: Buffer;
+  readonly result: Codec<unknown>;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  /** `Abandoned`: nobody waits any more, but the daemon still has it. */
+  status: "Waiting" | "Sent" | "Abandoned";
+}
+
+/**
+ * The calls of one connection: a few in flight, the others in a queue, each with a deadline.
+ *
+ * A call that was sent keeps its place until its reply comes, even when nobody waits for it any more: the daemon
+ * still holds it, and stops reading the socket when it holds too many.
+ */
+export class Calls {
+  readonly #maxInFlight: number;
+  readonly #write: (frame: Buffer) => void;
+  readonly #waiting = new Set<Call>();
+  readonly #inFlight = new Map<number, Call>();
+  #lastSerial = 0;
+
+  constructor(maxInFlight: number, write: (frame: Buffer) => void) {
+    this.#maxInFlight = maxInFlight;
+    this.#write = write;
+  }
+
+  /**
+   * Makes a call as soon as it is its turn. Rejects with LibvirtError, CallTimeoutError, ConnectionError, the
+   * signal's reason, or TypeError and RangeError for arguments that cannot be sent.
+   */
+  async add<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, options: CallOptions = {}): Promise<R> {
+    options.signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const serial = this.#nextSerial();
+    const call: Call = {
+      name: procedure.name,
+      program: procedure.program,
+      procedure: procedure.number,
+      serial,
+      frame: encodeCall(procedure, args, serial),
+      result: procedure.result,
+      resolve,
+      reject,
+      status: "Waiting",
+    };
+    this.#waiting.add(call);
+    this.#sendNext();
+    return (await this.#withDeadline(call, promise, options)) as R;
+  }
+
+  /** Takes a reply. Throws ProtocolError when it answers nothing that was asked. */
+  reply(frame: Frame): void {
+    const call = this.#inFlight.get(frame.serial);
+    if (call === undefined) {
+      throw new ProtocolError(`a reply has the serial ${frame.serial}, which no call has`);
+    }
+    checkReply(frame, call);
+    this.#inFlight.delete(frame.serial);
+    if (call.status === "Sent") {
+      settle(call, frame);
+    }
+    this.#sendNext();
+  }
+
+  /** Ends all calls because the connection has ended. */
+  fail(error: ConnectionError): void {
+    const calls = [...this.#inFlight.values(), ...this.#waiting];
+    this.#inFlight.clear();
+    this.#waiting.clear();
+    for (const call of calls) {
+      call.reject(
+        new ConnectionError(error.kind, `${call.name}: ${error.message}`, {
+          cause: error,
+          sent: call.status === "Sent",
+        }),
+      );
+    }
+  }
+
+  async #withDeadline(call: Call, promise: Promise<unknown>, options: CallOptions): Promise<unknown> {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+    const timer = setTimeout(
+      () => this.#abandon(call, new CallTimeoutError(call.name, timeoutMs, call.status === "Sent")),
+      Math.min(timeoutMs, LONGEST_TIMEOUT_MS),
+    );
+    const abort = () => this.#abandon(call, signal?.reason);
+    signal?.addEventListener("abort", abort);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #abandon(call: Call, reason: unknown): void {
+    this.#waiting.delete(call);
+    call.status = "Abandoned";
+    call.reject(reason);
+  }
+
+  #sendNext(): void {
+    for (const call of this.#waiting) {
+      if (this.#inFlight.size >= this.#maxInFlight) {
+        return;
+      }
+      this.#waiting.delete(call);
+      this.#inFlight.set(call.serial, call);
+      call.status = "Sent";
+      this.#write(call.frame);
+    }
+  }
+
+  #nextSerial(): number {
+    do {
+      this.#lastSerial = (this.#lastSerial + 1) >>> 0;
+      // Serial 0 belongs to events; one that is in flight is taken when the counter has gone round.
+    } while (this.#lastSerial === 0 || this.#inFlight.has(this.#lastSerial));
+    return this.#lastSerial;
+  }
+}
+
+function encodeCall<A, R>(procedure: Procedure<A, R>, args: A, serial: number): Buffer {
+  const header = {
+    program: procedure.program,
+    version: PROGRAM_VERSION,
+    procedure: procedure.number,
+    type: MessageType.Call,
+    serial,
+    status: MessageStatus.Ok,
+  };
+  return encodeFrame(header, (to) => procedure.args.encode(to, args));
+}
+
+function checkReply(frame: Frame, call: Call): void {
+  if (frame.program !== call.program || frame.procedure !== call.procedure) {
+    throw new ProtocolError(
+      `the reply to ${call.name} names program ${frame.program} and procedure ${frame.procedure}`,
+    );
+  }
+  if (frame.status !== MessageStatus.Ok && frame.status !== MessageStatus.Error) {
+    throw new ProtocolError(`the reply to ${call.name} has the status ${frame.status}, which no reply has`);
+  }
+}
+
+/** An undecodable reply fails this call alone: where the next message begins is known all the same. */
+function settle(call: Call, frame: Frame): void {
+  try {
+    if (frame.status === MessageStatus.Ok) {
+      call.resolve(decodeWhole(call.result, frame.payload));
+      return;
+    }
+    const { code, domain, message } = decodeWhole(remoteError, frame.payload);
+    call.reject(new LibvirtError(call.name, code, domain, message));
+  } catch (cause) {
+    call.reject(
+      new ConnectionError("Protocol", `the reply to ${call.name} cannot be read: ${messageOf(cause)}`, {
+        cause,
+        sent: true,
+      }),
+    );
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

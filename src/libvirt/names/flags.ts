@@ -1,0 +1,105 @@
+/** What a change affects: this boot, the configuration of the next, or both added (virDomainModificationImpact). */
+export const Affect = { Current: 0, Live: 1, Config: 2 } as const;
+
+/** Flags of domainCreateWithFlags and domainCreateXml (virDomainCreateFlags). */
+export const CreateFlag = {
+  None: 0,
+  Paused: 1,
+  AutoDestroy: 2,
+  BypassCache: 4,
+  /** Discards a managed-save image instead of resuming from it. */
+  ForceBoot: 8,
+  Validate: 16,
+  ResetNvram: 32,
+} as const;
+
+/**
+ * Flags of domainShutdownFlags and domainReboot (virDomainShutdownFlagValues, virDomainRebootFlagValues).
+ * Default prefers the agent wherever a channel is configured, even with no agent behind it: choose explicitly.
+ */
+export const ShutdownFlag = {
+  Default: 0,
+  AcpiPowerButton: 1,
+  GuestAgent: 2,
+  Initctl: 4,
+  Signal: 8,
+  Paravirt: 16,
+} as const;
+
+/** Flags of domainDestroyFlags (virDomainDestroyFlagsValues). */
+export const DestroyFlag = {
+  Default: 0,
+  /** Ends the hypervisor's process with TERM only and fails if it does not obey. */
+  Graceful: 1,
+  RemoveLogs: 2,
+} as const;
+
+/** Flags of domainUndefineFlags (virDomainUndefineFlagsValues). */
+export const UndefineFlag = {
+  ManagedSave: 1,
+  SnapshotsMetadata: 2,
+  Nvram: 4,
+  KeepNvram: 8,
+  CheckpointsMetadata: 16,
+  Tpm: 32,
+  KeepTpm: 64,
+} as const;
+
+/** Flags of domainDefineXmlFlags (virDomainDefineFlags). */
+export const DefineFlag = { None: 0, Validate: 1 } as const;
+
+/** Flags of domainGetXmlDesc (virDomainXMLFlags). */
+export const XmlFlag = { None: 0, Secure: 1, Inactive: 2, UpdateCpu: 4, Migratable: 8 } as const;
+
+/** Which metadata domainSetMetadata and domainGetMetadata mean (virDomainMetadataType). */
+export const MetadataType = { Description: 0, Title: 1, Element: 2 } as const;
+
+/** Flags of connectListAllDomains (virConnectListAllDomainsFlags); none means all domains. */
+export const ListDomainsFlag = {
+  All: 0,
+  Active: 1,
+  Inactive: 2,
+  Persistent: 4,
+  Transient: 8,
+  Running: 16,
+  Paused: 32,
+  Shutoff: 64,
+  Other: 128,
+  ManagedSave: 256,
+  NoManagedSave: 512,
+} as const;
+
+/** What connectGetAllDomainStats collects (virDomainStatsTypes). */
+export const DomainStats = { State: 1, CpuTotal: 2, Balloon: 4, Vcpu: 8, Interface: 16, Block: 32 } as const;
+
+/** Flags of connectGetAllDomainStats; those of ListDomainsFlag select domains (virConnectGetAllDomainStatsFlags). */
+export const DomainStatsFlag = {
+  NoWait: 0x2000_0000,
+  Backing: 0x4000_0000,
+  EnforceStats: 0x8000_0000,
+} as const;
+
+/** What domainSetLifecycleAction reacts to (virDomainLifecycle). */
+export const LifecycleTrigger = { PowerOff: 0, Reboot: 1, Crash: 2 } as const;
+
+/** What domainSetLifecycleAction does then (virDomainLifecycleAction). */
+export const LifecycleAction = {
+  Destroy: 0,
+  Restart: 1,
+  RestartRename: 2,
+  Preserve: 3,
+  CoredumpDestroy: 4,
+  CoredumpRestart: 5,
+} as const;
+
+/** The job that domainGetJobInfo reports in `type` (virDomainJobType). */
+export const JobType = { None: 0, Bounded: 1, Unbounded: 2, Completed: 3, Failed: 4, Cancelled: 5 } as const;
+
+/** Special values for the timeout of qemuDomainAgentCommand, otherwise in seconds (virDomainAgentResponseTimeoutValues). */
+export const AgentTimeout = { Block: -2, Default: -1, NoWait: 0 } as const;
+
+/** Features to ask the daemon for before CONNECT_OPEN. */
+export const Feature = { ProgramKeepalive: 10 } as const;
+
+/** How a daemon wants a client to authenticate. */
+export const AuthType = { None: 0, Sasl: 1, Polkit: 2 } as const;

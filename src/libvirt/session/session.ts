@@ -1,0 +1,229 @@
+import { Connection } from "../connection/connection.ts";
+import type { ConnectionOptions } from "../connection/connection.ts";
+import type { CallOptions } from "../connection/calls.ts";
+import { callSafely } from "../connection/event-listeners.ts";
+import { parseUri } from "../connection/uri.ts";
+import { ConnectionError } from "../errors.ts";
+import type { Procedure } from "../protocol/procedure.ts";
+import { Backoff, DEFAULT_RECONNECT } from "./backoff.ts";
+import type { ReconnectOptions } from "./backoff.ts";
+import type { Disconnected, DomainEvent, HypervisorInfo, SessionEvent } from "./session-event.ts";
+import { LongCalls } from "./long-calls.ts";
+import { listDomains } from "./snapshot.ts";
+import { watchSocket } from "./socket-watch.ts";
+import { describeHypervisor, subscribe } from "./synchronize.ts";
+
+/** How to keep a connection open, and who is told what happens on it. */
+export interface SessionOptions extends Omit<ConnectionOptions, "signal"> {
+  /** Called in the order in which things happened. It should return soon: it holds up all that follows. */
+  readonly listener: (event: SessionEvent) => void;
+  readonly reconnect?: Partial<ReconnectOptions>;
+}
+
+/** How to make a call on a session. */
+export interface SessionCallOptions extends CallOptions {
+  /**
+   * Makes the call on a second connection, so that it takes no place from others if libvirt sits on it for a minute:
+   * to be set for what goes to a guest or its agent. Opening that connection is not part of the call's deadline.
+   */
+  readonly mayTakeLong?: boolean;
+}
+
+/** The connection for events and for calls that are soon answered, and the one for the others. */
+interface Connections {
+  readonly connection: Connection;
+  readonly longCalls: LongCalls;
+}
+
+/** How far a session is. */
+export type SessionState =
+  | { readonly status: "Idle" }
+  | { readonly status: "Connecting" }
+  | ({ readonly status: "Synchronizing" } & Connections)
+  | ({ readonly status: "Connected"; readonly hypervisor: HypervisorInfo } & Connections)
+  | { readonly status: "Waiting"; readonly error: ConnectionError; readonly retryInMs: number }
+  | { readonly status: "Closed" };
+
+type Failure = Pick<Disconnected, "stage" | "error">;
+
+/**
+ * Keeps a connection to one hypervisor open for good, and never loses track of its domains.
+ *
+ * Each time it connects it registers for all events, then lists all domains, and tells the listener `Connected`
+ * with the full list, followed by the events that came in the meantime: nothing falls between. An event that came
+ * before the list may already show in it.
+ */
+export class Session {
+  /** The URI of the hypervisor as it was given. */
+  readonly uri: string;
+  readonly #options: SessionOptions;
+  readonly #backoff: Backoff;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #everConnected = false;
+  #state: SessionState = { status: "Idle" };
+
+  /** Throws AddressError for a URI that leads nowhere. Nothing happens before start(). */
+  constructor(uri: string, options: SessionOptions) {
+    parseUri(uri);
+    this.uri = uri;
+    this.#options = options;
+    this.#backoff = new Backoff({ ...DEFAULT_RECONNECT, ...options.reconnect });
+  }
+
+  /** How far the session is. */
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** Begins to connect, and to reconnect whenever that is needed. A second call does nothing. */
+  start(): void {
+    if (this.#state.status === "Idle") {
+      this.#running = this.#run();
+    }
+  }
+
+  /** Ends the session for good; the listener hears nothing more. Never rejects. */
+  async close(): Promise<void> {
+    const state = this.#state;
+    this.#set({ status: "Closed" });
+    this.#stop.abort();
+    if (state.status === "Synchronizing" || state.status === "Connected") {
+      await Promise.all([state.connection.close(), state.longCalls.close()]);
+    }
+    await this.#running;
+  }
+
+  /**
+   * Makes a call on the connection there is. Rejects as Connection.call does, and at once with a ConnectionError of
+   * kind NotConnected when there is none: what was meant for one connection is never sent on the next.
+   */
+  async call<A, R>(
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    options: SessionCallOptions = {},
+  ): Promise<R> {
+    const state = this.#state;
+    if (state.status === "Connected") {
+      const calls = options.mayTakeLong === true ? state.longCalls : state.connection;
+      return calls.call(procedure, args, options);
+    }
+    const cause = state.status === "Waiting" ? state.error : undefined;
+    throw new ConnectionError("NotConnected", `${procedure.name}: not connected to ${this.uri}`, { cause });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const failure = await this.#connectOnce();
+      if (!this.#stop.signal.aborted) {
+        await this.#waitToRetry(failure);
+      }
+    }
+  }
+
+  /** Connects, and stays until the connection is lost. */
+  async #connectOnce(): Promise<Failure> {
+    const stage = this.#everConnected ? "Reconnect" : "FirstConnect";
+    this.#set({ status: "Connecting" });
+    try {
+      return await this.#stay(await this.#open(this.#stop.signal));
+    } catch (cause) {
+      return { stage, error: this.#asConnectionError(cause) };
+    }
+  }
+
+  async #stay(connection: Connection): Promise<Failure> {
+    const longCalls = new LongCalls((signal) => this.#open(signal));
+    try {
+      await this.#synchronize({ connection, longCalls });
+      const connectedAtMs = performance.now();
+      const error = await connection.closed;
+      this.#forgetFailures(performance.now() - connectedAtMs);
+      return { stage: "Lost", error };
+    } finally {
+      // Not awaited: a daemon that hangs must not delay the news that it does.
+      void longCalls.close();
+      void connection.close();
+    }
+  }
+
+  #open(signal: AbortSignal): Promise<Connection> {
+    return Connection.open(this.uri, { ...this.#options, signal });
+  }
+
+  /** Registers first and lists then, so that no event falls between. */
+  async #synchronize({ connection, longCalls }: Connections): Promise<void> {
+    this.#set({ status: "Synchronizing", connection, longCalls });
+    let early: DomainEvent[] | undefined = [];
+    await subscribe(connection, (event) => {
+      if (early === undefined) {
+        this.#tell(event);
+      } else {
+        early.push(event);
+      }
+    });
+    const [domains, hypervisor] = await Promise.all([
+      listDomains(connection),
+      describeHypervisor(connection),
+    ]);
+    this.#everConnected = true;
+    this.#set({ status: "Connected", connection, longCalls, hypervisor });
+    this.#tell({ type: "Connected", domains, hypervisor, receivedAtMs: performance.now() });
+    const events = early;
+    early = undefined;
+    for (const event of events) {
+      this.#tell(event);
+    }
+  }
+
+  /** A daemon that accepts and drops again at once must not be asked ten times a second. */
+  #forgetFailures(connectedForMs: number): void {
+    const { maxDelayMs } = { ...DEFAULT_RECONNECT, ...this.#options.reconnect };
+    if (connectedForMs >= maxDelayMs) {
+      this.#backoff.reset();
+    }
+  }
+
+  async #waitToRetry({ stage, error }: Failure): Promise<void> {
+    const retryInMs = this.#backoff.next();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, retryInMs);
+    const wake = () => resolve();
+    this.#stop.signal.addEventListener("abort", wake);
+    const { socketPath } = parseUri(this.uri);
+    const endWatch = watchSocket(socketPath, () => {
+      this.#backoff.reset();
+      resolve();
+    });
+    this.#set({ status: "Waiting", error, retryInMs });
+    this.#tell({ type: "Disconnected", stage, error, retryInMs, receivedAtMs: performance.now() });
+    await promise;
+    clearTimeout(timer);
+    this.#stop.signal.removeEventListener("abort", wake);
+    endWatch();
+  }
+
+  #asConnectionError(cause: unknown): ConnectionError {
+    if (cause instanceof ConnectionError) {
+      return cause;
+    }
+    const problem = cause instanceof Error ? cause.message : String(cause);
+    return new ConnectionError("OpenFailed", `${this.uri} cannot be used: ${problem}`, { cause });
+  }
+
+  #tell(event: SessionEvent): void {
+    if (this.#state.status !== "Closed") {
+      callSafely(() => this.#options.listener(event));
+    }
+  }
+
+  #set(state: SessionState): void {
+    if (this.#state.status !== "Closed") {
+      this.#state = state;
+    }
+  }
+}

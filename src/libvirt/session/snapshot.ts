@@ -1,0 +1,88 @@
+import type { Connection } from "../connection/connection.ts";
+import { CallTimeoutError, LibvirtError } from "../errors.ts";
+import { DomainStats, ListDomainsFlag } from "../names/flags.ts";
+import { decodeState } from "../names/states.ts";
+import type { StateAndReason } from "../names/states.ts";
+import { procedures } from "../protocol/procedures.ts";
+import type { Domain, TypedParam } from "../protocol/types.ts";
+
+/** A domain and what it does. `id` is undefined while it does not run. */
+export type DomainState = Domain & { readonly id: number | undefined } & StateAndReason;
+
+/** What listing takes of a connection. */
+export type Caller = Pick<Connection, "call">;
+
+/**
+ * How long the one call for all states may take before the slower way is tried, in milliseconds. libvirt keeps five
+ * workers for calls that cannot hang, and the one call is not among those that they serve.
+ */
+const ONE_CALL_TIMEOUT_MS = 5_000;
+
+/**
+ * Lists all domains with their states: in one call where the driver has it, otherwise with one call per domain.
+ * A domain whose state cannot be told has the state NoState.
+ */
+export async function listDomains(
+  connection: Caller,
+  oneCallTimeoutMs = ONE_CALL_TIMEOUT_MS,
+): Promise<DomainState[]> {
+  try {
+    return await listInOneCall(connection, oneCallTimeoutMs);
+  } catch (cause) {
+    if (canAskOneByOne(cause)) {
+      return listOneByOne(connection);
+    }
+    throw cause;
+  }
+}
+
+function canAskOneByOne(cause: unknown): boolean {
+  return cause instanceof CallTimeoutError || cause instanceof LibvirtError;
+}
+
+async function listInOneCall(connection: Caller, timeoutMs: number): Promise<DomainState[]> {
+  const { retStats } = await connection.call(
+    procedures.connectGetAllDomainStats,
+    { doms: [], stats: DomainStats.State, flags: ListDomainsFlag.All },
+    { timeoutMs },
+  );
+  return retStats.map(({ dom, params }) => ({
+    ...identify(dom),
+    ...decodeState(wholeNumber(params, "state.state"), wholeNumber(params, "state.reason")),
+  }));
+}
+
+function wholeNumber(params: readonly TypedParam[], field: string): number {
+  const found = params.find((param) => param.field === field)?.value;
+  return found?.type === "int" ? found.value : 0;
+}
+
+async function listOneByOne(connection: Caller): Promise<DomainState[]> {
+  const { domains } = await connection.call(procedures.connectListAllDomains, {
+    needResults: 1,
+    flags: ListDomainsFlag.All,
+  });
+  const states = await Promise.all(domains.map((dom) => stateOf(connection, dom)));
+  return states.filter((state) => state !== undefined);
+}
+
+/** Undefined when the domain has vanished since it was listed. */
+async function stateOf(connection: Caller, dom: Domain): Promise<DomainState | undefined> {
+  try {
+    const { state, reason } = await connection.call(procedures.domainGetState, { dom, flags: 0 });
+    return { ...identify(dom), ...decodeState(state, reason) };
+  } catch (cause) {
+    if (cause instanceof LibvirtError && cause.code === "NO_DOMAIN") {
+      return undefined;
+    }
+    if (canAskOneByOne(cause)) {
+      // One domain that hangs or is not ours to read must not hide all the others.
+      return { ...identify(dom), state: "NoState", reason: "Unknown" };
+    }
+    throw cause;
+  }
+}
+
+function identify({ name, uuid, id }: Domain): { name: string; uuid: string; id: number | undefined } {
+  return { name, uuid, id };
+}

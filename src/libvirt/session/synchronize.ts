@@ -1,0 +1,46 @@
+import type { Connection } from "../connection/connection.ts";
+import { LibvirtError } from "../errors.ts";
+import { events } from "../protocol/events.ts";
+import type { EventProcedure } from "../protocol/procedure.ts";
+import { procedures } from "../protocol/procedures.ts";
+import { subscriptions } from "./session-event.ts";
+import type { DomainEvent, HypervisorInfo } from "./session-event.ts";
+
+/** Asks for all events and hands them on from the first. Throws when not even the lifecycle events are to be had. */
+export async function subscribe(
+  connection: Connection,
+  onEvent: (event: DomainEvent) => void,
+): Promise<void> {
+  await Promise.all(
+    subscriptions.map(({ event, listen }) => {
+      listen(connection, onEvent);
+      return register(connection, event);
+    }),
+  );
+}
+
+async function register(connection: Connection, event: EventProcedure<unknown>): Promise<void> {
+  try {
+    await connection.call(procedures.connectDomainEventCallbackRegisterAny, { eventId: event.eventId });
+  } catch (cause) {
+    // A driver or a daemon that does not know an event can do without it; without lifecycle it would be blind.
+    if (event === events.lifecycle || !(cause instanceof LibvirtError)) {
+      throw cause;
+    }
+  }
+}
+
+/** Asks what is at the other end. */
+export async function describeHypervisor(connection: Connection): Promise<HypervisorInfo> {
+  const [{ hostname }, { libVer }, { uri }] = await Promise.all([
+    connection.call(procedures.connectGetHostname, {}),
+    connection.call(procedures.connectGetLibVersion, {}),
+    connection.call(procedures.connectGetUri, {}),
+  ]);
+  return { hostname, libVersion: formatVersion(libVer), uri };
+}
+
+/** libvirt counts versions as major * 1,000,000 + minor * 1,000 + release. */
+export function formatVersion(version: bigint): string {
+  return `${version / 1_000_000n}.${(version / 1_000n) % 1_000n}.${version % 1_000n}`;
+}

@@ -1,0 +1,553 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+
+import {
+  Affect,
+  CallTimeoutError,
+  Connection,
+  CreateFlag,
+  LibvirtError,
+  LifecycleAction,
+  LifecycleTrigger,
+  MetadataType,
+  ShutdownFlag,
+  events,
+  procedures,
+} from "libvirt";
+import type { Domain, ErrorCodeName } from "libvirt";
+
+import { connectionProcedures } from "../../src/libvirt/protocol/procedures.ts";
+import { listDomains } from "../../src/libvirt/session/snapshot.ts";
+import { Heard } from "../src/libvirt/heard.ts";
+import { startLibvirtd } from "../support/libvirtd.ts";
+import type { Libvirtd } from "../support/libvirtd.ts";
+import { run } from "../support/run.ts";
+
+const NS = "urn:libvirt-test";
+
+let libvirtd: Libvirtd;
+before(async () => {
+  libvirtd = await startLibvirtd();
+});
+after(() => libvirtd.close());
+
+let names = 0;
+
+/** A name that no other test uses. */
+function unusedName(): string {
+  names += 1;
+  return `vm-${names}`;
+}
+
+/** Defines a domain that has nothing but a processor. */
+async function define(connection: Connection, type: "test" | "qemu", devices = ""): Promise<Domain> {
+  const name = unusedName();
+  const machine = type === "qemu" ? " machine='pc'" : "";
+  const xml = `<domain type='${type}'><name>${name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+    <os><type arch='${type === "qemu" ? "x86_64" : "i686"}'${machine}>hvm</type></os>${devices}</domain>`;
+  const { dom } = await connection.call(procedures.domainDefineXmlFlags, { xml, flags: 0 });
+  return dom;
+}
+
+async function start(connection: Connection, dom: Domain): Promise<Domain> {
+  const started = await connection.call(procedures.domainCreateWithFlags, { dom, flags: CreateFlag.None });
+  return started.dom;
+}
+
+async function destroy(connection: Connection, dom: Domain): Promise<void> {
+  await connection.call(procedures.domainDestroyFlags, { dom, flags: 0 });
+}
+
+/** A guest whose QEMU does not answer while `during` runs. */
+async function whileStopped(dom: Domain, during: () => Promise<void>, daemon = libvirtd): Promise<void> {
+  const pid = await daemon.qemuPid(dom.name);
+  process.kill(pid, "SIGSTOP");
+  try {
+    await during();
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+}
+
+async function refusal(call: Promise<unknown>): Promise<ErrorCodeName> {
+  try {
+    await call;
+  } catch (error) {
+    assert.ok(error instanceof LibvirtError, String(error));
+    return error.code;
+  }
+  return assert.fail("libvirt did not refuse");
+}
+
+describe("a connection to libvirtd", () => {
+  it("tells what is at the other end", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const [{ type }, { uri }, { libVer }, { hvVer }] = await Promise.all([
+      connection.call(procedures.connectGetType, {}),
+      connection.call(procedures.connectGetUri, {}),
+      connection.call(procedures.connectGetLibVersion, {}),
+      connection.call(procedures.connectGetVersion, {}),
+    ]);
+    assert.equal(type, "TEST");
+    assert.equal(uri, "test:///default");
+    assert.ok(libVer >= 3_009_000n, "domainSetLifecycleAction came with 3.9.0");
+    assert.equal(hvVer, 2n);
+  });
+
+  it("finds a domain by name and by UUID", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const defined = await define(connection, "test");
+    const byName = await connection.call(procedures.domainLookupByName, { name: defined.name });
+    const byUuid = await connection.call(procedures.domainLookupByUuid, { uuid: defined.uuid });
+    assert.deepEqual([byName.dom, byUuid.dom], [defined, defined]);
+    assert.equal(defined.id, undefined);
+  });
+
+  it("passes libvirt's refusals on by name", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const dom = await define(connection, "test");
+    const missing = { name: "missing", uuid: "00000000-0000-0000-0000-000000000001" };
+    const flags = 0;
+    assert.deepEqual(
+      [
+        await refusal(connection.call(procedures.domainLookupByName, missing)),
+        await refusal(connection.call(procedures.domainGetState, { dom: missing, flags })),
+        await refusal(connection.call(procedures.domainReset, { dom, flags })),
+        await refusal(connection.call(procedures.domainShutdownFlags, { dom, flags: 1 << 30 })),
+        await refusal(connection.call(procedures.domainDefineXmlFlags, { xml: "<domain", flags })),
+        await refusal(
+          connection.call(procedures.qemuDomainAgentCommand, { dom, cmd: "{}", timeout: 1, flags }),
+        ),
+      ],
+      ["NO_DOMAIN", "NO_DOMAIN", "OPERATION_INVALID", "INVALID_ARG", "XML_DETAIL", "NO_SUPPORT"],
+    );
+  });
+
+  it("is refused when the driver does not exist", async () => {
+    const opened = Connection.open(`nosuch+unix:///system?socket=${libvirtd.socket}`);
+    await assert.rejects(opened, { name: "ConnectionError", kind: "OpenFailed" });
+  });
+
+  it("is refused at a socket that speaks another protocol or none", async () => {
+    const admin = Connection.open(`test+unix:///default?socket=${libvirtd.directory}/libvirt-admin-sock`);
+    await assert.rejects(admin, { name: "ConnectionError" });
+    const wrong = Connection.open(`test+unix:///default?socket=${libvirtd.directory}/no-such-sock`);
+    await assert.rejects(wrong, { name: "ConnectionError", kind: "NotFound" });
+  });
+
+  it("carries a value of a megabyte in both directions", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const dom = await define(connection, "test");
+    const metadata = `<a>${"ä".repeat(512 * 1024)}</a>`;
+    const element = { dom, type: MetadataType.Element, uri: NS, flags: Affect.Config };
+    await connection.call(procedures.domainSetMetadata, { ...element, key: "t", metadata });
+    const read = await connection.call(procedures.domainGetMetadata, element);
+    assert.equal(read.metadata, metadata);
+  });
+
+  it("keeps many more calls than libvirtd takes at once apart", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const doms = await Promise.all(Array.from({ length: 20 }, () => define(connection, "test")));
+    const found = await Promise.all(
+      Array.from({ length: 200 }, (_, index) =>
+        connection.call(procedures.domainLookupByName, { name: doms[index % 20]?.name ?? "" }),
+      ),
+    );
+    assert.ok(found.every(({ dom }, index) => dom.uuid === doms[index % 20]?.uuid));
+  });
+});
+
+describe("metadata of a running domain", () => {
+  it("of this boot and of the configuration are apart, and this boot's ends with it", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const dom = await start(connection, await define(connection, "test"));
+    const set = (uri: string, flags: number) =>
+      connection.call(procedures.domainSetMetadata, {
+        dom,
+        type: MetadataType.Element,
+        metadata: "<mark/>",
+        key: "t",
+        uri,
+        flags,
+      });
+    const get = (uri: string, flags: number) =>
+      connection.call(procedures.domainGetMetadata, { dom, type: MetadataType.Element, uri, flags }).then(
+        ({ metadata }) => metadata,
+        (error: LibvirtError) => error.code,
+      );
+    await set(`${NS}:live`, Affect.Live);
+    await set(`${NS}:config`, Affect.Config);
+    const look = () =>
+      Promise.all([
+        get(`${NS}:live`, Affect.Live),
+        get(`${NS}:live`, Affect.Config),
+        get(`${NS}:config`, Affect.Live),
+        get(`${NS}:config`, Affect.Config),
+      ]);
+    const none = "NO_DOMAIN_METADATA";
+    assert.deepEqual(await look(), ["<mark/>", none, none, "<mark/>"]);
+    await destroy(connection, dom);
+    await start(connection, dom);
+    assert.deepEqual(await look(), [none, none, "<mark/>", "<mark/>"]);
+  });
+});
+
+describe("events of the test driver", () => {
+  it("follow start, shutdown, destroy and metadata, each with its detail", async () => {
+    await using heard = new Heard(libvirtd.uri("test"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const calledAtMs = performance.now();
+    const dom = await define(connection, "test");
+    const defined = await heard.next("Lifecycle");
+    assert.deepEqual([defined.event, defined.detail, defined.domain.uuid], ["Defined", "Added", dom.uuid]);
+    assert.ok(defined.receivedAtMs > calledAtMs && defined.receivedAtMs < performance.now());
+
+    const { id } = await start(connection, dom);
+    const started = await heard.next("Lifecycle");
+    assert.deepEqual([started.event, started.detail, started.domain.id], ["Started", "Booted", id]);
+
+    await connection.call(procedures.domainSetMetadata, {
+      dom,
+      type: MetadataType.Element,
+      metadata: "<a/>",
+      key: "t",
+      uri: NS,
+      flags: Affect.Live,
+    });
+    const { kind, nsUri } = await heard.next("MetadataChange");
+    assert.deepEqual({ kind, nsUri }, { kind: "Element", nsUri: NS });
+
+    await connection.call(procedures.domainShutdownFlags, { dom, flags: ShutdownFlag.Default });
+    const shutDown = await heard.next("Lifecycle");
+    assert.deepEqual([shutDown.event, shutDown.detail], ["Stopped", "Shutdown"]);
+
+    await start(connection, dom);
+    await heard.next("Lifecycle");
+    await destroy(connection, dom);
+    const destroyed = await heard.next("Lifecycle");
+    assert.deepEqual([destroyed.event, destroyed.detail], ["Stopped", "Destroyed"]);
+
+    await connection.call(procedures.domainUndefineFlags, { dom, flags: 0 });
+    assert.equal((await heard.next("Lifecycle")).event, "Undefined");
+  });
+
+  it("stop when they are deregistered", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const heard: number[] = [];
+    connection.onEvent(events.lifecycle, ({ event }) => heard.push(event));
+    const { callbackId } = await connection.call(procedures.connectDomainEventCallbackRegisterAny, {
+      eventId: events.lifecycle.eventId,
+    });
+    const dom = await define(connection, "test");
+    await connection.call(procedures.connectDomainEventCallbackDeregisterAny, { callbackId });
+    await start(connection, dom);
+    await connection.call(procedures.connectGetHostname, {});
+    assert.deepEqual(heard, [0]);
+  });
+});
+
+describe("listing domains", () => {
+  it("gives the same list in one call and one by one", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const off = await define(connection, "test");
+    const running = await start(connection, await define(connection, "test"));
+    const inOne = await listDomains(connection);
+    const oneByOne = await listDomains({
+      call: (procedure, args, options) =>
+        procedure.name === procedures.connectGetAllDomainStats.name
+          ? Promise.reject(new LibvirtError(procedure.name, 3, 12, "no support"))
+          : connection.call(procedure, args, options),
+    });
+    const byName = (list: typeof inOne) => list.toSorted((a, b) => a.name.localeCompare(b.name));
+    assert.deepEqual(byName(oneByOne), byName(inOne));
+    const find = (dom: Domain) => inOne.find(({ uuid }) => uuid === dom.uuid);
+    assert.deepEqual(find(off), { ...off, state: "Shutoff", reason: "Unknown" });
+    assert.deepEqual(find(running), { ...running, state: "Running", reason: "Booted" });
+  });
+});
+
+describe("every procedure", () => {
+  it("is understood by libvirtd, and its result by this client", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const dom = await start(connection, await define(connection, "qemu"));
+    const flags = 0;
+    const element = { dom, type: MetadataType.Element, uri: NS, flags };
+    const { xml } = await connection.call(procedures.domainGetXmlDesc, { dom, flags });
+    const transient = xml.replace(dom.name, unusedName()).replace(dom.uuid, crypto.randomUUID());
+    const asked: Record<keyof typeof procedures, () => Promise<unknown>> = {
+      connectGetType: () => connection.call(procedures.connectGetType, {}),
+      connectGetVersion: () => connection.call(procedures.connectGetVersion, {}),
+      connectGetHostname: () => connection.call(procedures.connectGetHostname, {}),
+      connectSupportsFeature: () => connection.call(procedures.connectSupportsFeature, { feature: 1 }),
+      connectGetUri: () => connection.call(procedures.connectGetUri, {}),
+      connectGetLibVersion: () => connection.call(procedures.connectGetLibVersion, {}),
+      connectListAllDomains: () =>
+        connection.call(procedures.connectListAllDomains, { needResults: 1, flags }),
+      connectDomainEventCallbackRegisterAny: () =>
+        connection.call(procedures.connectDomainEventCallbackRegisterAny, { eventId: 0, dom }),
+      connectDomainEventCallbackDeregisterAny: () =>
+        connection.call(procedures.connectDomainEventCallbackDeregisterAny, { callbackId: 0 }),
+      connectGetAllDomainStats: () =>
+        connection.call(procedures.connectGetAllDomainStats, { doms: [dom], stats: 0, flags }),
+      domainLookupByName: () => connection.call(procedures.domainLookupByName, { name: dom.name }),
+      domainLookupByUuid: () => connection.call(procedures.domainLookupByUuid, { uuid: dom.uuid }),
+      domainGetXmlDesc: () => connection.call(procedures.domainGetXmlDesc, { dom, flags }),
+      domainGetState: () => connection.call(procedures.domainGetState, { dom, flags }),
+      domainIsPersistent: () => connection.call(procedures.domainIsPersistent, { dom }),
+      domainHasManagedSaveImage: () => connection.call(procedures.domainHasManagedSaveImage, { dom, flags }),
+      domainManagedSaveRemove: () => connection.call(procedures.domainManagedSaveRemove, { dom, flags }),
+      domainGetJobInfo: () => connection.call(procedures.domainGetJobInfo, { dom }),
+      domainAbortJob: () => connection.call(procedures.domainAbortJob, { dom }),
+      domainGetBlockJobInfo: () =>
+        connection.call(procedures.domainGetBlockJobInfo, { dom, path: "vda", flags }),
+      domainCreateXml: () => connection.call(procedures.domainCreateXml, { xmlDesc: transient, flags }),
+      domainCreateWithFlags: () => connection.call(procedures.domainCreateWithFlags, { dom, flags }),
+      domainDefineXmlFlags: () => connection.call(procedures.domainDefineXmlFlags, { xml, flags }),
+      domainShutdownFlags: () => connection.call(procedures.domainShutdownFlags, { dom, flags: 1 }),
+      domainReboot: () => connection.call(procedures.domainReboot, { dom, flags: 1 }),
+      domainReset: () => connection.call(procedures.domainReset, { dom, flags }),
+      domainSuspend: () => connection.call(procedures.domainSuspend, { dom }),
+      domainResume: () => connection.call(procedures.domainResume, { dom }),
+      domainPmWakeup: () => connection.call(procedures.domainPmWakeup, { dom, flags }),
+      domainSetMetadata: () =>
+        connection.call(procedures.domainSetMetadata, { ...element, key: "t", metadata: "<a/>" }),
+      domainGetMetadata: () => connection.call(procedures.domainGetMetadata, element),
+      domainSetLifecycleAction: () =>
+        connection.call(procedures.domainSetLifecycleAction, {
+          dom,
+          type: LifecycleTrigger.Reboot,
+          action: LifecycleAction.Destroy,
+          flags: Affect.Live,
+        }),
+      qemuDomainAgentCommand: () =>
+        connection.call(procedures.qemuDomainAgentCommand, { dom, cmd: "{}", timeout: 1, flags }),
+      domainDestroyFlags: () => connection.call(procedures.domainDestroyFlags, { dom, flags }),
+      domainUndefineFlags: () => connection.call(procedures.domainUndefineFlags, { dom, flags }),
+    };
+    const refused: string[] = [];
+    for (const [name, ask] of Object.entries(asked)) {
+      await ask().catch((error: unknown) => {
+        assert.ok(error instanceof LibvirtError, `${name}: ${String(error)}`);
+        assert.notEqual(error.code, "RPC", `${name}: ${error.message}`);
+        refused.push(name);
+      });
+    }
+    // There is nothing of the kind to act on; the codes depend on libvirt's version.
+    assert.deepEqual(refused, [
+      "domainManagedSaveRemove",
+      "domainAbortJob",
+      "domainGetBlockJobInfo",
+      "domainCreateWithFlags",
+      "domainPmWakeup",
+      "qemuDomainAgentCommand",
+    ]);
+  });
+});
+
+describe("events of the QEMU driver", () => {
+  it("tell of a reset, a suspension and a save", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const dom = await start(connection, await define(connection, "qemu"));
+    await connection.call(procedures.domainReset, { dom, flags: 0 });
+    assert.equal((await heard.until("Reboot")).domain.uuid, dom.uuid);
+
+    await connection.call(procedures.domainSuspend, { dom });
+    await heard.until("Lifecycle", ({ event, detail }) => event === "Suspended" && detail === "Paused");
+    await connection.call(procedures.domainResume, { dom });
+    await heard.until("Lifecycle", ({ event, detail }) => event === "Resumed" && detail === "Unpaused");
+
+    await libvirtd.virsh("managedsave", dom.name);
+    const stopped = await heard.until("Lifecycle", ({ event }) => event === "Stopped");
+    assert.equal(stopped.detail, "Saved");
+    const { result } = await connection.call(procedures.domainHasManagedSaveImage, { dom, flags: 0 });
+    assert.equal(result, 1);
+  });
+
+  it("tell of a backup that has ended", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const disk = join(libvirtd.directory, `${unusedName()}.qcow2`);
+    await run("qemu-img", ["create", "-q", "-f", "qcow2", disk, "1M"]);
+    const dom = await start(
+      connection,
+      await define(
+        connection,
+        "qemu",
+        `<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='${disk}'/><target dev='vda'/></disk></devices>`,
+      ),
+    );
+    await libvirtd.virsh("backup-begin", dom.name);
+    const { domain, stats } = await heard.until("JobCompleted");
+    assert.equal(domain.uuid, dom.uuid);
+    const BACKUP = 9;
+    const operation = stats.find(({ field }) => field === "operation");
+    assert.deepEqual(operation?.value, { type: "int", value: BACKUP });
+    await destroy(connection, dom);
+  });
+});
+
+describe("calls that hang", () => {
+  const keepalive = { intervalMs: 100, count: 5 };
+
+  it("make a further one wait, and leave room for keepalive", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"), { keepalive });
+    const dom = await start(connection, await define(connection, "qemu"));
+    let hung: Promise<unknown>[] = [];
+    await whileStopped(dom, async () => {
+      const flags = ShutdownFlag.AcpiPowerButton;
+      hung = Array.from({ length: 4 }, () => connection.call(procedures.domainShutdownFlags, { dom, flags }));
+      // Three times as long as it takes to lose a connection whose pings are not answered.
+      const fifth = connection.call(procedures.connectGetHostname, {}, { timeoutMs: 2_000 });
+      await assert.rejects(fifth, (error) => error instanceof CallTimeoutError && !error.sent);
+      assert.equal(connection.state.status, "Open");
+    });
+    await Promise.all(hung);
+    await connection.call(procedures.connectGetHostname, {});
+    await destroy(connection, dom);
+  });
+
+  it("end the connection when they are as many as libvirtd takes, which is why this client sends fewer", async () => {
+    await using other = await Connection.open(libvirtd.uri("qemu"));
+    const dom = await start(other, await define(other, "qemu"));
+    await using connection = await Connection.open(libvirtd.uri("qemu"), { keepalive, maxInFlight: 5 });
+    await whileStopped(dom, async () => {
+      const flags = ShutdownFlag.AcpiPowerButton;
+      const hung = Array.from({ length: 5 }, () =>
+        connection.call(procedures.domainShutdownFlags, { dom, flags }),
+      );
+      const results = await Promise.allSettled(hung);
+      assert.ok(results.every(({ status }) => status === "rejected"));
+      assert.equal((await connection.closed).kind, "KeepaliveTimeout");
+    });
+    await destroy(other, dom);
+  });
+});
+
+describe("a daemon all of whose workers hang", () => {
+  it("still tells all domains, because libvirt keeps workers for calls that cannot hang", async () => {
+    await using daemon = await startLibvirtd({ config: ["min_workers = 1", "max_workers = 1"] });
+    await using connection = await Connection.open(daemon.uri("qemu"));
+    const dom = await start(connection, await define(connection, "qemu"));
+    await whileStopped(
+      dom,
+      async () => {
+        const flags = ShutdownFlag.AcpiPowerButton;
+        const hung = connection.call(procedures.domainShutdownFlags, { dom, flags }, { timeoutMs: 1 });
+        await assert.rejects(hung, CallTimeoutError);
+        const stuck = connection.call(procedures.domainGetXmlDesc, { dom, flags: 0 }, { timeoutMs: 50 });
+        await assert.rejects(stuck, CallTimeoutError);
+        const domains = await listDomains(connection, 50);
+        assert.deepEqual(domains, [{ ...dom, state: "Running", reason: "Booted" }]);
+      },
+      daemon,
+    );
+  });
+});
+
+describe("a daemon that is restarted", () => {
+  it("is connected to again, and what happened meanwhile is in the list", async () => {
+    await using daemon = await startLibvirtd();
+    await using heard = new Heard(daemon.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(daemon.uri("qemu"));
+    const survivor = await start(connection, await define(connection, "qemu"));
+    const victim = await start(connection, await define(connection, "qemu"));
+    await heard.until("Lifecycle", ({ event, domain }) => event === "Started" && domain.uuid === victim.uuid);
+    const victimPid = await daemon.qemuPid(victim.name);
+
+    await daemon.stop();
+    const lost = await heard.until("Disconnected");
+    assert.deepEqual([lost.stage, lost.error.kind], ["Lost", "Disconnected"]);
+    assert.equal((await connection.closed).kind, "Disconnected");
+    process.kill(victimPid, "SIGKILL");
+    await daemon.start();
+
+    const { domains } = await heard.until("Connected");
+    const find = (dom: Domain) => domains.find(({ uuid }) => uuid === dom.uuid);
+    assert.equal(find(survivor)?.state, "Running");
+    // libvirtd may list it before it has noticed; then an event follows.
+    if (find(victim)?.state !== "Shutoff") {
+      await heard.until(
+        "Lifecycle",
+        ({ event, domain }) => event === "Stopped" && domain.uuid === victim.uuid,
+      );
+    }
+    await using again = await Connection.open(daemon.uri("qemu"));
+    await destroy(again, survivor);
+    await heard.until(
+      "Lifecycle",
+      ({ event, domain }) => event === "Stopped" && domain.uuid === survivor.uuid,
+    );
+  });
+
+  it("gives no wrong picture when domains start and stop while it is listed", async () => {
+    await using worker = await Connection.open(libvirtd.uri("test"));
+    const doms = await Promise.all(Array.from({ length: 10 }, () => define(worker, "test")));
+    for (let round = 0; round < 10; round++) {
+      const flipped = doms.map(async (dom) => {
+        await start(worker, dom);
+        if (round % 2 === 0) {
+          await destroy(worker, dom);
+        }
+      });
+      await using heard = new Heard(libvirtd.uri("test"));
+      const { domains } = await heard.next("Connected");
+      await Promise.all(flipped);
+      await heard.session.call(procedures.connectGetHostname, {});
+      const running = new Map(domains.map(({ uuid, state }) => [uuid, state === "Running"]));
+      for (const event of heard.pending) {
+        if (event.type === "Lifecycle") {
+          running.set(event.domain.uuid, event.event === "Started");
+        }
+      }
+      for (const dom of doms) {
+        assert.equal(running.get(dom.uuid), round % 2 === 1, `round ${round}`);
+      }
+      if (round % 2 === 1) {
+        await Promise.all(doms.map((dom) => destroy(worker, dom)));
+      }
+    }
+  });
+});
+
+describe("a daemon that is stopped in mid-air", () => {
+  it("is noticed by keepalive and by the deadline for opening, and found again", async () => {
+    await using daemon = await startLibvirtd();
+    await using heard = new Heard(daemon.uri("test"), {
+      keepalive: { intervalMs: 100, count: 3 },
+      openTimeoutMs: 200,
+      reconnect: { initialDelayMs: 10, maxDelayMs: 10 },
+    });
+    await heard.next("Connected");
+    await daemon.signal("STOP");
+    const call = heard.session.call(connectionProcedures.connectSupportsFeature, { feature: 1 });
+    await assert.rejects(call, { kind: "KeepaliveTimeout", sent: true });
+    const lost = await heard.next("Disconnected");
+    assert.deepEqual([lost.stage, lost.error.kind], ["Lost", "KeepaliveTimeout"]);
+    const retried = await heard.next("Disconnected");
+    assert.deepEqual([retried.stage, retried.error.kind], ["Reconnect", "OpenTimeout"]);
+    await daemon.signal("CONT");
+    await heard.until("Connected");
+  });
+});
+
+describe("the README's example", () => {
+  it("runs as it stands", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const dom = await define(connection, "test");
+    const readme = await readFile(join(import.meta.dirname, "../../src/libvirt/README.md"), "utf8");
+    const example = /^```ts\n(.*?)^```$/ms.exec(readme)?.[1] ?? assert.fail("there is no example");
+    // The code takes its place as argv[1], which --eval leaves out.
+    const node = ["--input-type=module-typescript", "--eval", example, "example.ts", libvirtd.uri("test")];
+    const output = await run(process.execPath, node, { cwd: import.meta.dirname });
+    assert.match(output, /^connected to .+, libvirt \d+\.\d+\.\d+$/m);
+    assert.match(output, new RegExp(`^${dom.name} is Shutoff \\(Unknown\\)$`, "m"));
+    assert.match(output, new RegExp(`^${dom.name}: Started \\(Booted\\)$`, "m"));
+  });
+});

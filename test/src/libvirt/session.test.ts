@@ -1,0 +1,506 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+
+import { AddressError, Connection, ConnectionError, Session, events, procedures } from "libvirt";
+import type { Connected, Disconnected, SessionOptions } from "libvirt";
+
+import { connectionProcedures as opening } from "../../../src/libvirt/protocol/procedures.ts";
+import { listDomains } from "../../../src/libvirt/session/snapshot.ts";
+import { Heard } from "./heard.ts";
+import { Refusal, ScriptedDaemon, rule } from "./peer.ts";
+import type { Rule, ScriptedClient } from "./peer.ts";
+
+const dom = { name: "vm", uuid: "6695eb01-f6a4-8304-79aa-97f2502e193f", id: 7 };
+const off = { name: "off", uuid: "11111111-1111-1111-1111-111111111111", id: undefined };
+const NO_SUPPORT = 3;
+const NO_DOMAIN = 42;
+
+function statsOf(domain: typeof dom | typeof off, state: number, reason: number) {
+  const value = (value: number) => ({ type: "int", value }) as const;
+  return {
+    dom: domain,
+    params: [
+      { field: "state.state", value: value(state) },
+      { field: "state.reason", value: value(reason) },
+    ],
+  };
+}
+
+/** What a daemon answers with two domains, one running and one off. */
+const ordinary: readonly Rule[] = [
+  rule(opening.authList, () => ({ types: [0] })),
+  rule(opening.connectSupportsFeature, () => ({ supported: 1 })),
+  rule(opening.connectOpen, () => ({})),
+  rule(opening.connectClose, () => ({})),
+  rule(procedures.connectDomainEventCallbackRegisterAny, ({ eventId }) => ({ callbackId: eventId })),
+  rule(procedures.connectGetAllDomainStats, () => ({ retStats: [statsOf(dom, 1, 1), statsOf(off, 5, 2)] })),
+  rule(procedures.connectGetHostname, () => ({ hostname: "host" })),
+  rule(procedures.connectGetLibVersion, () => ({ libVer: 9_012_003n })),
+  rule(procedures.connectGetUri, () => ({ uri: "test:///default" })),
+];
+
+let daemon: ScriptedDaemon;
+beforeEach(async () => {
+  daemon = await ScriptedDaemon.listen();
+});
+afterEach(() => daemon.close());
+
+/** Listens to a session with the scripted daemon, or with another; its delays are 1, 2, 4 and 8 ms. */
+function hear(options: Partial<SessionOptions> = {}, uri = daemon.uri): Heard {
+  const reconnect = { initialDelayMs: 1, maxDelayMs: 8, random: () => 0, ...options.reconnect };
+  return new Heard(uri, { ...options, reconnect });
+}
+
+/** Accepts a client and answers it by rules, the first that fit. */
+async function serveNext(...rules: readonly Rule[]): Promise<ScriptedClient> {
+  const client = await daemon.accept();
+  void client.serve([...rules, ...ordinary]);
+  return client;
+}
+
+describe("a session that connects", () => {
+  it("tells all domains with their states and what the hypervisor is", async () => {
+    await using heard = hear();
+    await serveNext();
+    const { domains, hypervisor, receivedAtMs } = await heard.next("Connected");
+    assert.deepEqual(domains, [
+      { ...dom, state: "Running", reason: "Booted" },
+      { ...off, state: "Shutoff", reason: "Destroyed" },
+    ]);
+    assert.deepEqual(hypervisor, { hostname: "host", libVersion: "9.12.3", uri: "test:///default" });
+    assert.ok(receivedAtMs <= performance.now());
+    assert.equal(heard.session.state.status, "Connected");
+  });
+
+  it("registers for every event before it lists, and tells what came meanwhile after the list", async () => {
+    await using heard = hear();
+    const registered: number[] = [];
+    const client = await serveNext(
+      rule(procedures.connectDomainEventCallbackRegisterAny, ({ eventId, dom: only }, client) => {
+        assert.equal(only, undefined);
+        registered.push(eventId);
+        if (eventId === events.lifecycle.eventId) {
+          client.event(events.lifecycle, { callbackId: 0, dom, event: 5, detail: 0 });
+        }
+        return { callbackId: eventId };
+      }),
+      rule(procedures.connectGetAllDomainStats, (_args, client) => {
+        assert.deepEqual(
+          registered.toSorted((a, b) => a - b),
+          [0, 1, 6, 11, 12, 18, 21, 23],
+        );
+        client.event(events.reboot, { callbackId: 1, dom });
+        return { retStats: [] };
+      }),
+      rule(procedures.connectGetUri, (_args, client) => {
+        client.event(events.lifecycle, { callbackId: 0, dom, event: 2, detail: 0 });
+        return { uri: "test:///default" };
+      }),
+    );
+    await heard.next("Connected");
+    assert.equal((await heard.next("Lifecycle")).event, "Stopped");
+    await heard.next("Reboot");
+    assert.equal((await heard.next("Lifecycle")).event, "Started");
+    client.event(events.reboot, { callbackId: 1, dom });
+    await heard.next("Reboot");
+  });
+
+  it("does without the events that a driver does not have", async () => {
+    await using heard = hear();
+    await serveNext(
+      rule(procedures.connectDomainEventCallbackRegisterAny, ({ eventId }) =>
+        eventId === events.lifecycle.eventId ? { callbackId: 0 } : new Refusal(NO_SUPPORT),
+      ),
+    );
+    await heard.next("Connected");
+  });
+
+  it("does not do without lifecycle events", async () => {
+    await using heard = hear();
+    await serveNext(rule(procedures.connectDomainEventCallbackRegisterAny, () => new Refusal(NO_SUPPORT)));
+    const { stage, error } = await heard.next("Disconnected");
+    assert.equal(stage, "FirstConnect");
+    assert.equal(error.kind, "OpenFailed");
+  });
+
+  it("is told at once that its URI leads nowhere", () => {
+    assert.throws(() => new Session("http://host/", { listener: () => {} }), AddressError);
+  });
+});
+
+describe("listing domains where one call does not do", () => {
+  const gone = { ...off, name: "gone", uuid: "22222222-2222-2222-2222-222222222222" };
+  const secret = { ...off, name: "secret", uuid: "33333333-3333-3333-3333-333333333333" };
+  const oneByOne: readonly Rule[] = [
+    rule(procedures.connectListAllDomains, () => ({ domains: [dom, gone, secret, off], ret: 4 })),
+    rule(procedures.domainGetState, ({ dom: { name } }) => {
+      switch (name) {
+        case "gone":
+          return new Refusal(NO_DOMAIN);
+        case "secret":
+          return new Refusal(88);
+        default:
+          return { state: name === "off" ? 5 : 3, reason: 5 };
+      }
+    }),
+  ];
+  const expected = [
+    { ...dom, state: "Paused", reason: "IOError" },
+    { ...secret, state: "NoState", reason: "Unknown" },
+    { ...off, state: "Shutoff", reason: "Saved" },
+  ];
+
+  it("asks for each domain; one that vanished is left out, one that cannot be read has no state", async () => {
+    await using heard = hear();
+    await serveNext(
+      rule(procedures.connectGetAllDomainStats, () => new Refusal(NO_SUPPORT)),
+      ...oneByOne,
+    );
+    assert.deepEqual((await heard.next("Connected")).domains, expected);
+  });
+
+  it("asks for each domain when the one call is not answered in time", async () => {
+    const opened = Connection.open(daemon.uri);
+    await serveNext(
+      rule(procedures.connectGetAllDomainStats, () => undefined),
+      ...oneByOne,
+    );
+    await using connection = await opened;
+    assert.deepEqual(await listDomains(connection, 5), expected);
+  });
+
+  it("gives up when the connection is lost meanwhile", async () => {
+    const opened = Connection.open(daemon.uri);
+    await serveNext(
+      rule(procedures.connectGetAllDomainStats, () => new Refusal(NO_SUPPORT)),
+      rule(procedures.connectListAllDomains, () => ({ domains: [dom], ret: 1 })),
+      rule(procedures.domainGetState, (_args, client) => {
+        client.end();
+        return undefined;
+      }),
+    );
+    await using connection = await opened;
+    await assert.rejects(listDomains(connection), ConnectionError);
+  });
+});
+
+describe("an event", () => {
+  it("is told with libvirt's names", async () => {
+    await using heard = hear();
+    const client = await serveNext();
+    await heard.next("Connected");
+    const callbackId = 1;
+    client.event(events.lifecycle, { callbackId, dom, event: 5, detail: 1 });
+    client.event(events.lifecycle, { callbackId, dom, event: 77, detail: 1 });
+    client.event(events.reboot, { callbackId, dom });
+    client.event(events.ioErrorReason, {
+      callbackId,
+      dom,
+      srcPath: "/disk",
+      devAlias: "virtio-disk0",
+      action: 1,
+      reason: "enospc",
+    });
+    client.event(events.agentLifecycle, { callbackId, dom, state: 1, reason: 2 });
+    client.event(events.metadataChange, { callbackId, dom, type: 2, nsUri: "urn:x" });
+    client.event(events.jobCompleted, { callbackId, dom, params: [] });
+    client.event(events.pmWakeup, { callbackId, reason: 0, dom });
+    client.event(events.pmSuspend, { callbackId, reason: 0, dom });
+    await heard.session.call(procedures.connectGetHostname, {});
+    const told = heard.pending.map((event) => {
+      const { receivedAtMs, ...rest } = event;
+      assert.ok(receivedAtMs <= performance.now());
+      return rest;
+    });
+    assert.deepEqual(told, [
+      { type: "Lifecycle", domain: dom, event: "Stopped", detail: "Destroyed" },
+      { type: "Lifecycle", domain: dom, event: "Unknown", detail: "Unknown" },
+      { type: "Reboot", domain: dom },
+      {
+        type: "IOError",
+        domain: dom,
+        path: "/disk",
+        device: "virtio-disk0",
+        action: "Pause",
+        reason: "enospc",
+      },
+      { type: "AgentLifecycle", domain: dom, state: "Connected", reason: "Channel" },
+      { type: "MetadataChange", domain: dom, kind: "Element", nsUri: "urn:x" },
+      { type: "JobCompleted", domain: dom, stats: [] },
+      { type: "PMWakeup", domain: dom },
+      { type: "PMSuspend", domain: dom },
+    ]);
+  });
+
+  it("whose listener throws costs none of those that follow, and the fault surfaces", async (context) => {
+    const surfaced = context.mock.method(globalThis, "queueMicrotask", () => {});
+    const told: string[] = [];
+    const connected = Promise.withResolvers<void>();
+    await using session = new Session(daemon.uri, {
+      listener: ({ type }) => {
+        told.push(type);
+        connected.resolve();
+        throw new Error("a faulty listener");
+      },
+    });
+    session.start();
+    const client = await serveNext();
+    await connected.promise;
+    client.event(events.lifecycle, { callbackId: 0, dom, event: 5, detail: 1 });
+    client.event(events.reboot, { callbackId: 0, dom });
+    await session.call(procedures.connectGetHostname, {});
+    assert.deepEqual(told, ["Connected", "Lifecycle", "Reboot"]);
+    assert.equal(surfaced.mock.callCount(), 3);
+    assert.throws(() => surfaced.mock.calls[0]?.arguments[0]?.(), /a faulty listener/);
+  });
+});
+
+describe("a call that may take long", () => {
+  const mayTakeLong = true;
+
+  it("goes over a second connection, which is opened once, when it is first needed", async () => {
+    await using heard = hear({ maxInFlight: 1 });
+    await serveNext();
+    await heard.next("Connected");
+    const hanging = [1, 2].map(() =>
+      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong }),
+    );
+    const second = await daemon.accept();
+    await second.open();
+    const { serial } = await second.nextCall(procedures.domainReset);
+    await heard.session.call(procedures.connectGetHostname, {});
+    second.reply(procedures.domainReset, serial, {});
+    await second.answer(procedures.domainReset, {});
+    await Promise.all(hanging);
+  });
+
+  it("gets a new connection when the second one was lost or could not be opened", async () => {
+    await using heard = hear();
+    await serveNext();
+    await heard.next("Connected");
+    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const refused = reset();
+    (await daemon.accept()).end();
+    await assert.rejects(refused, { name: "ConnectionError", kind: "Disconnected", sent: false });
+    const interrupted = reset();
+    await serveNext(
+      rule(procedures.domainReset, (_args, client) => {
+        client.end();
+        return undefined;
+      }),
+    );
+    await assert.rejects(interrupted, { name: "ConnectionError", kind: "Disconnected", sent: true });
+    const done = reset();
+    await serveNext(rule(procedures.domainReset, () => ({})));
+    await done;
+    assert.deepEqual(heard.pending, []);
+  });
+
+  it("ends with the first connection, open or not", async () => {
+    await using heard = hear({ reconnect: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });
+    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const first = await serveNext();
+    await heard.next("Connected");
+    const interrupted = reset();
+    const second = await serveNext(
+      rule(procedures.domainReset, () => {
+        first.end();
+        return undefined;
+      }),
+    );
+    await assert.rejects(interrupted, { name: "ConnectionError", kind: "Closed", sent: true });
+    await second.ended;
+    await heard.next("Disconnected");
+    await assert.rejects(reset(), { name: "ConnectionError", kind: "NotConnected" });
+  });
+
+  it("is given up with the session while its connection is being opened", async () => {
+    const heard = hear();
+    await serveNext();
+    await heard.next("Connected");
+    const reset = heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const second = await daemon.accept();
+    const rejected = assert.rejects(reset, { name: "ConnectionError", kind: "Closed", sent: false });
+    await heard.session.close();
+    await rejected;
+    await second.ended;
+  });
+});
+
+describe("a session that has lost its connection", () => {
+  it("says so, connects again, and tells all domains afresh", async () => {
+    await using heard = hear();
+    const first = await serveNext();
+    await heard.next("Connected");
+    first.end();
+    const { stage, error, retryInMs } = await heard.next("Disconnected");
+    assert.deepEqual(
+      { stage, kind: error.kind, retryInMs },
+      { stage: "Lost", kind: "Disconnected", retryInMs: 1 },
+    );
+    await serveNext(
+      rule(procedures.connectGetAllDomainStats, () => ({ retStats: [statsOf({ ...dom, id: 8 }, 1, 1)] })),
+    );
+    assert.deepEqual((await heard.next("Connected")).domains, [
+      { ...dom, id: 8, state: "Running", reason: "Booted" },
+    ]);
+  });
+
+  it("rejects calls at once until it is back, and never sends them then", async () => {
+    await using heard = hear({ reconnect: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });
+    const { session } = heard;
+    const notConnected = { name: "ConnectionError", kind: "NotConnected", sent: false };
+    await assert.rejects(session.call(procedures.connectGetHostname, {}), notConnected);
+    const client = await serveNext(rule(procedures.domainReset, () => undefined));
+    await heard.next("Connected");
+    const interrupted = session.call(procedures.domainReset, { dom, flags: 0 });
+    client.end();
+    await assert.rejects(interrupted, { name: "ConnectionError", kind: "Disconnected", sent: true });
+    const { error } = await heard.next("Disconnected");
+    await assert.rejects(session.call(procedures.connectGetHostname, {}), { ...notConnected, cause: error });
+    assert.equal(session.state.status, "Waiting");
+  });
+
+  it("waits twice as long each time, up to the limit, and tells a first failure from a later one", async () => {
+    await using heard = hear({}, `${daemon.uri}.not`);
+    const delays: number[] = [];
+    for (let count = 0; count < 5; count++) {
+      const { stage, error, retryInMs } = await heard.next("Disconnected");
+      assert.deepEqual({ stage, kind: error.kind }, { stage: "FirstConnect", kind: "NotFound" });
+      delays.push(retryInMs);
+    }
+    assert.deepEqual(delays, [1, 2, 4, 8, 8]);
+  });
+
+  it("shortens its delays at random, by half at most", async () => {
+    const reconnect = { initialDelayMs: 8, maxDelayMs: 8, random: () => 0.5 };
+    await using heard = hear({ reconnect }, `${daemon.uri}.not`);
+    assert.equal((await heard.next("Disconnected")).retryInMs, 6);
+  });
+
+  it("says which failures came after a connection", async () => {
+    await using heard = hear();
+    const stages: Disconnected["stage"][] = [];
+    const client = await serveNext();
+    await heard.next("Connected");
+    client.end();
+    stages.push((await heard.next("Disconnected")).stage);
+    (await daemon.accept()).end();
+    stages.push((await heard.next("Disconnected")).stage);
+    assert.deepEqual(stages, ["Lost", "Reconnect"]);
+  });
+
+  it("begins with the short delay again only after a connection that lasted", async () => {
+    await using heard = hear({ keepalive: { intervalMs: 20, count: 10 } });
+    for (const retryInMs of [1, 2]) {
+      (await daemon.accept()).end();
+      assert.equal((await heard.next("Disconnected")).retryInMs, retryInMs);
+    }
+    const client = await daemon.accept();
+    const pinged = Promise.withResolvers<void>();
+    void client.serve([
+      { program: 0x6b65_6570, number: 1, answer: async () => pinged.resolve() },
+      ...ordinary,
+    ]);
+    await heard.next("Connected");
+    await pinged.promise;
+    client.end();
+    assert.equal((await heard.next("Disconnected")).retryInMs, 1);
+  });
+
+  it("tries again at once when the daemon's socket appears", async () => {
+    await using late = await ScriptedDaemon.create();
+    await using heard = hear({ reconnect: { initialDelayMs: 60_000, maxDelayMs: 60_000 } }, late.uri);
+    assert.equal((await heard.next("Disconnected")).retryInMs, 60_000);
+    await late.start();
+    const client = await late.accept();
+    void client.serve(ordinary);
+    await heard.next("Connected");
+  });
+
+  it("tries again when it is lost while it lists", async () => {
+    await using heard = hear();
+    await serveNext(
+      rule(procedures.connectGetAllDomainStats, (_args, client) => {
+        client.end();
+        return undefined;
+      }),
+    );
+    const { stage, error } = await heard.next("Disconnected");
+    assert.deepEqual({ stage, kind: error.kind }, { stage: "FirstConnect", kind: "Disconnected" });
+    await serveNext();
+    await heard.next("Connected");
+  });
+});
+
+describe("a session that is closed", () => {
+  it("says goodbye and is silent from then on", async () => {
+    const heard = hear();
+    const client = await serveNext();
+    await heard.next("Connected");
+    await heard.session.close();
+    await client.ended;
+    assert.deepEqual(heard.session.state, { status: "Closed" });
+    assert.deepEqual(heard.pending, []);
+    await assert.rejects(heard.session.call(procedures.connectGetHostname, {}), { kind: "NotConnected" });
+    await heard.session.close();
+  });
+
+  it("gives up connecting", async () => {
+    const heard = hear();
+    const client = await daemon.accept();
+    await heard.session.close();
+    await client.ended;
+    assert.deepEqual(heard.pending, []);
+  });
+
+  it("gives up listing", async () => {
+    const heard = hear();
+    const listing = Promise.withResolvers<void>();
+    const client = await serveNext(
+      rule(procedures.connectGetAllDomainStats, () => {
+        listing.resolve();
+        return undefined;
+      }),
+    );
+    await listing.promise;
+    await heard.session.close();
+    await client.ended;
+    assert.deepEqual(heard.pending, []);
+  });
+
+  it("gives up waiting", async () => {
+    const reconnect = { initialDelayMs: 60_000, maxDelayMs: 60_000 };
+    const heard = hear({ reconnect }, `${daemon.uri}.not`);
+    await heard.next("Disconnected");
+    await heard.session.close();
+  });
+
+  it("may be closed by its own listener", async () => {
+    const closed = Promise.withResolvers<void>();
+    const told: Connected[] = [];
+    const session = new Session(daemon.uri, {
+      listener: (event) => {
+        assert.equal(event.type, "Connected");
+        told.push(event);
+        void session.close().then(closed.resolve);
+      },
+    });
+    session.start();
+    await serveNext(
+      rule(procedures.connectGetUri, (_args, client) => {
+        client.event(events.reboot, { callbackId: 1, dom });
+        return { uri: "test:///default" };
+      }),
+    );
+    await closed.promise;
+    assert.equal(told.length, 1);
+  });
+
+  it("never begins when it was never started", async () => {
+    const session = new Session(daemon.uri, { listener: () => assert.fail("nothing to hear") });
+    await session.close();
+    session.start();
+    assert.deepEqual(session.state, { status: "Closed" });
+  });
+});
