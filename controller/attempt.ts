@@ -137,6 +137,8 @@ export function forced(attempt: Attempt, forcedBecause: string): Attempt {
 /** The attempt after an effect. */
 export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, now: Instant): Attempt {
   switch (outcome.kind) {
+    case "NotSent":
+      return attempt;
     case "Unanswered":
       return afterSilence(attempt, effect, now);
     case "Refused":

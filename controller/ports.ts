@@ -129,7 +129,9 @@ export type Outcome =
   /** The hypervisor said no; nothing happened, or nothing that it knows of. */
   | { kind: "Refused"; message: string }
   /** No answer came: it may have happened. */
-  | { kind: "Unanswered"; message: string };
+  | { kind: "Unanswered"; message: string }
+  /** The hypervisor was never asked. */
+  | { kind: "NotSent"; message: string };
 
 /** One moment on both clocks. */
 export interface Instant {

@@ -11,6 +11,7 @@ import {
   XmlFlag,
   type Domain as LibvirtDomain,
   type ErrorCodeName,
+  type Procedure,
   type Session,
 } from "libvirt";
 import { XMLParser } from "fast-xml-parser";
@@ -90,10 +91,10 @@ export class DomainCalls {
         await this.#effect(procedures.domainDestroyFlags, { dom, flags: DestroyFlag.Default });
         return;
       case "Start":
-        await this.#session.call(
+        await this.#effect(
           procedures.domainCreateWithFlags,
           { dom, flags: this.#flags.start },
-          { timeoutMs: startTimeoutMs },
+          startTimeoutMs,
         );
         return;
       case "Settle":
@@ -158,8 +159,9 @@ export class DomainCalls {
     return rebootActions.get(document.domain?.on_reboot ?? "restart") ?? LifecycleAction.Restart;
   }
 
-  async #effect(...[procedure, args]: Parameters<Session["call"]>): Promise<void> {
-    await this.#session.call(procedure, args, { timeoutMs: effectTimeoutMs });
+  /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
+  async #effect<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, timeoutMs = effectTimeoutMs): Promise<R> {
+    return this.#session.call(procedure, args, { timeoutMs, mayTakeLong: true });
   }
 }
 

@@ -127,7 +127,7 @@ export class LibvirtHypervisor implements Hypervisor {
 
   async perform(domain: Domain, effect: Effect): Promise<Outcome> {
     if (this.#reachability.kind === "Unreachable")
-      return { kind: "Unanswered", message: this.#reachability.message };
+      return { kind: "NotSent", message: this.#reachability.message };
     const calls = this.#calls(domain, this.#reachability.driver);
     return outcomeOf(() => calls.perform(effect));
   }

@@ -11,9 +11,9 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
     return { kind: "Done" };
   } catch (error) {
     if (error instanceof LibvirtError) return { kind: "Refused", message: error.message };
-    if (error instanceof CallTimeoutError)
-      return { kind: error.sent ? "Unanswered" : "Refused", message: error.message };
-    if (error instanceof ConnectionError) return { kind: "Unanswered", message: error.message };
+    if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
+      return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
+    }
     throw error;
   }
 }
