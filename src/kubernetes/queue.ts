@@ -1,0 +1,182 @@
+import { exponentialDelay } from "./backoff.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { Delays } from "./delays.ts";
+import { Fifo } from "./fifo.ts";
+
+/** What a queue is made with; every field has a default. */
+export interface KeyedQueueOptions<K> {
+  /** The first delay of `addRateLimited`; each further one is twice as long. Default 5 ms. */
+  baseDelayMs?: number;
+  /** The longest delay of `addRateLimited`. Default 60 s. */
+  maxDelayMs?: number;
+  /** A handler threw; its key comes again, rate limited. Must not throw. */
+  onError?: (key: K, error: unknown) => void;
+  /** For metrics. */
+  observer?: QueueObserver<K>;
+  clock?: Clock;
+}
+
+/** What a queue tells about its work; none of it may throw. The names are those of controller-runtime's workqueue metrics. */
+export interface QueueObserver<K> {
+  /** The key was queued. */
+  added?(key: K): void;
+  /** A handler begins with the key, which was ready for so long. */
+  started?(key: K, waitedMs: number): void;
+  /** The handler has ended. */
+  finished?(key: K, workedMs: number): void;
+  /** The key comes again after a failure. */
+  retried?(key: K, delayMs: number): void;
+}
+
+/**
+ * A queue of keys to work on, as client-go's workqueue. A key is queued once however often it is added;
+ * added while it is worked on, it is worked on once more afterwards, and never by two workers at once.
+ * Keys are handed out in the order in which they became ready.
+ */
+export class KeyedQueue<K = string> {
+  readonly #options: KeyedQueueOptions<K>;
+  readonly #clock: Clock;
+  readonly #delays: Delays<K>;
+  readonly #ready = new Fifo<K>();
+  /** Must be worked on: queued, or to be queued when its worker is done; since when. */
+  readonly #dirty = new Map<K, number>();
+  readonly #working = new Set<K>();
+  readonly #failures = new Map<K, number>();
+  readonly #drained = Promise.withResolvers<void>();
+  #handler: ((key: K) => Promise<void>) | undefined;
+  #concurrency = 0;
+  #starting = false;
+  #stopped = false;
+
+  constructor(options: KeyedQueueOptions<K> = {}) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#delays = new Delays(this.#clock, (key) => this.add(key));
+  }
+
+  /** How many keys are ready for a worker. */
+  get length(): number {
+    return this.#ready.length;
+  }
+
+  /** How many keys wait for their time. */
+  get delayed(): number {
+    return this.#delays.size;
+  }
+
+  /** How many keys are being worked on. */
+  get working(): number {
+    return this.#working.size;
+  }
+
+  /** How often the key was added rate limited since it was last forgotten. */
+  failures(key: K): number {
+    return this.#failures.get(key) ?? 0;
+  }
+
+  /** Queues the key now. A delay of it stays: it only says "no later than". */
+  add(key: K): void {
+    if (this.#stopped || this.#dirty.has(key)) return;
+    this.#dirty.set(key, this.#clock.now());
+    this.#options.observer?.added?.(key);
+    if (this.#working.has(key)) return;
+    this.#ready.push(key);
+    this.#startSoon();
+  }
+
+  /** Queues the key after `delayMs`. Of several delays of one key, the earliest counts, once. */
+  addAfter(key: K, delayMs: number): void {
+    if (delayMs <= 0) this.add(key);
+    else this.#delays.add(key, delayMs);
+  }
+
+  /** Queues the key after a delay that doubles each time, until {@link forget}. */
+  addRateLimited(key: K): void {
+    const failures = this.failures(key);
+    this.#failures.set(key, failures + 1);
+    const { baseDelayMs = 5, maxDelayMs = 60_000 } = this.#options;
+    const delayMs = exponentialDelay(baseDelayMs, maxDelayMs, failures);
+    this.#options.observer?.retried?.(key, delayMs);
+    this.addAfter(key, delayMs);
+  }
+
+  /** The key did well: its next rate-limited delay is the first one again. */
+  forget(key: K): void {
+    this.#failures.delete(key);
+  }
+
+  /**
+   * Works on keys, at most `concurrency` at once, until the signal aborts; then resolves once the handlers
+   * that still run have ended. What is queued then is dropped. Once per queue.
+   *
+   * A handler says itself whether its key did well ({@link forget}) or comes again; one that throws has its
+   * error reported and its key added rate limited.
+   */
+  async run(concurrency: number, handler: (key: K) => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (this.#handler !== undefined) throw new Error("this queue is running already");
+    if (concurrency < 1) throw new RangeError("a queue needs at least one worker");
+    this.#handler = handler;
+    this.#concurrency = concurrency;
+    this.#startSoon();
+    if (!signal.aborted) {
+      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    }
+    this.#stopped = true;
+    this.#delays.stop();
+    this.#ready.clear();
+    if (this.#working.size > 0) await this.#drained.promise;
+  }
+
+  /**
+   * Handlers start from a fresh turn of the event loop: never inside of whoever adds a key, and however
+   * short they are, a long queue of them lets sockets and timers have their turns.
+   */
+  #startSoon(): void {
+    if (this.#starting || this.#handler === undefined || this.#ready.length === 0) return;
+    if (this.#working.size >= this.#concurrency) return;
+    this.#starting = true;
+    setImmediate(() => {
+      this.#starting = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    const handler = this.#handler;
+    if (handler === undefined) return;
+    while (!this.#stopped && this.#working.size < this.#concurrency) {
+      const key = this.#ready.shift();
+      if (key === undefined) return;
+      void this.#work(key, handler);
+    }
+  }
+
+  async #work(key: K, handler: (key: K) => Promise<void>): Promise<void> {
+    const { observer, onError } = this.#options;
+    const startedMs = this.#clock.now();
+    const waitedMs = startedMs - (this.#dirty.get(key) ?? startedMs);
+    this.#working.add(key);
+    // From here on, adding the key means once more: the handler may have looked already.
+    this.#dirty.delete(key);
+    try {
+      observer?.started?.(key, waitedMs);
+      await handler(key);
+    } catch (error) {
+      this.addRateLimited(key);
+      onError?.(key, error);
+    } finally {
+      this.#working.delete(key);
+      this.#done(key);
+      observer?.finished?.(key, this.#clock.now() - startedMs);
+    }
+  }
+
+  #done(key: K): void {
+    if (this.#stopped) {
+      if (this.#working.size === 0) this.#drained.resolve();
+      return;
+    }
+    if (this.#dirty.has(key)) this.#ready.push(key);
+    this.#startSoon();
+  }
+}
