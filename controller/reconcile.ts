@@ -4,7 +4,7 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
-import type { Domain, Effect, Glance, Key, Ports } from "./ports.ts";
+import type { Domain, Effect, Glance, Key, Look, Ports } from "./ports.ts";
 import { mayStopLate } from "./latestop.ts";
 import { readTriggers } from "./request.ts";
 import { computeStatus } from "./status.ts";
@@ -64,17 +64,24 @@ export class Reconciler {
   }
 
   async #observe(key: Key): Promise<Observation | undefined> {
-    const { virtualMachines, hypervisor, clock } = this.#ports;
+    const { virtualMachines, clock } = this.#ports;
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
     const { virtualMachine, attempt } = memory;
-    const reference = domainReference(virtualMachine);
-    const seen = await hypervisor.glance(reference);
-    const domain = needsMarks(virtualMachine, attempt, seen, clock.now().epochMs)
-      ? await hypervisor.look(reference, attempt?.id)
-      : seen;
+    const domain = await this.#lookAt(virtualMachine, attempt);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     return { virtualMachine, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
+  }
+
+  /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
+  async #lookAt(virtualMachine: VirtualMachine, attempt: Attempt | undefined): Promise<Glance | Look> {
+    const { hypervisor, clock } = this.#ports;
+    const reference = domainReference(virtualMachine);
+    if (attempt !== undefined) return hypervisor.look(reference, attempt.id);
+    const seen = await hypervisor.glance(reference);
+    if (seen.kind !== "Present" || !marksMatter(virtualMachine, seen.domain, clock.now().epochMs))
+      return seen;
+    return hypervisor.look(reference, undefined);
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
@@ -147,16 +154,10 @@ export class Reconciler {
   }
 }
 
-/** Whether the domain's marks have to be read; an idle resource is told by what is known already. */
-function needsMarks(
-  virtualMachine: VirtualMachine,
-  attempt: Attempt | undefined,
-  domain: Glance,
-  epochMs: number,
-): boolean {
-  if (domain.kind !== "Present") return false;
-  if (attempt !== undefined || virtualMachine.status.attempt !== undefined) return true;
-  if (domain.domain.id === undefined && mayStopLate(virtualMachine, epochMs)) return true;
+/** Whether the domain's own record can say anything about a resource without an attempt in this process. */
+function marksMatter(virtualMachine: VirtualMachine, domain: Domain, epochMs: number): boolean {
+  if (virtualMachine.status.attempt !== undefined) return true;
+  if (domain.id === undefined && mayStopLate(virtualMachine, epochMs)) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
   return kind === "Requested" || kind === "Cancelled" || kind === "FirstSight";
 }

@@ -135,6 +135,7 @@ export class ApiVirtualMachines implements VirtualMachines {
         virtualMachineResource,
         virtualMachine,
         status,
+        { fieldManager: "warmboot" },
       );
       return this.#taken(key, outcome);
     } catch (error) {
@@ -182,8 +183,13 @@ export class ApiVirtualMachines implements VirtualMachines {
 function parse(object: KubernetesObject): VirtualMachine {
   const parsed = parseVirtualMachine(object);
   if (parsed.kind === "Valid") return parsed.virtualMachine;
-  throw new TypeError(`VirtualMachine ${keyOf(object)} cannot be read: ${parsed.message}`);
+  throw new UnreadableError(
+    `VirtualMachine ${keyOf(object)} cannot be read and is left alone: ${parsed.message}`,
+  );
 }
+
+/** A resource that the schema of this version does not allow; the CRD that is installed does. */
+class UnreadableError extends Error {}
 
 /** The names under which a resource's domain is found: its UUID, or its name. */
 function domainNames({ metadata, spec }: VirtualMachine): string[] {
@@ -200,6 +206,10 @@ function onlyStatusDiffers(now: VirtualMachine, before: VirtualMachine): boolean
 }
 
 function logReadError(log: Logger, error: unknown, retryInMs: number): void {
+  if (error instanceof UnreadableError) {
+    log.error(error.message);
+    return;
+  }
   const retry = `tried again in ${(retryInMs / 1000).toFixed(1)} s`;
   if (error instanceof UnreachableError) log.error(`${error.message}; ${retry}`);
   else if (error instanceof ApiError && error.code === 404) {

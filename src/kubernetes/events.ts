@@ -189,13 +189,9 @@ export class EventRecorder<Reason extends string = string> {
   }
 
   #sent(key: string, series: Series): void {
-    if (series.sentCount === series.count) {
-      this.#settle(key);
-      return;
-    }
-    // Repeated while it was being sent.
-    series.waitingSinceMs = this.#clock.now();
-    this.#queue.addAfter(key, this.#seriesDelayMs);
+    // What was repeated while this was being sent has been queued by its own repetition.
+    if (series.sentCount < series.count) series.waitingSinceMs = this.#clock.now();
+    else this.#settle(key);
   }
 
   async #write({ object, count, sentCount, lastTime }: Series): Promise<void> {

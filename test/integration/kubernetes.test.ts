@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
-import { ApiError, UnreachableError } from "../../src/kubernetes/errors.ts";
+import { ApiError, hasReason, UnreachableError } from "../../src/kubernetes/errors.ts";
 import { EventRecorder } from "../../src/kubernetes/events.ts";
 import { Reflector, type ReflectorOptions } from "../../src/kubernetes/reflector.ts";
 import type { KubernetesObject } from "../../src/kubernetes/resource.ts";
@@ -327,24 +327,22 @@ test("A stricter schema does not keep the status of an older object from being w
   const namespace = await namespaced();
   const created = await client.create<Widget>(TYPE, widget(namespace, "a", 1));
   const path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size/minimum";
-  const minimum = (value: number) =>
-    api.kubectl(
-      "patch",
-      "crd",
-      CRD.metadata.name,
-      "--type=json",
-      "-p",
-      JSON.stringify([{ op: "replace", path, value }]),
+  const refuses = () =>
+    client.create(TYPE, widget(namespace, "b", 1)).then(
+      () => client.delete(TYPE, { namespace, name: "b" }).then(() => false),
+      (error: unknown) => hasReason(error, "Invalid"),
     );
-  await minimum(100);
+  const setMinimum = async (value: number) => {
+    const patch = JSON.stringify([{ op: "replace", path, value }]);
+    await api.kubectl("patch", "crd", CRD.metadata.name, "--type=json", "-p", patch);
+    // No event tells when a schema comes into force; the next answer does.
+    while ((await refuses()) !== value > 1) continue;
+  };
+  await setMinimum(100);
   try {
-    // The new schema is in force once it refuses.
-    while (await client.create(TYPE, widget(namespace, "b", 1)).catch(() => undefined)) {
-      await client.delete(TYPE, { namespace, name: "b" });
-    }
     assert.equal((await writeStatus<Widget>(client, TYPE, created, { phase: "B" })).kind, "Written");
   } finally {
-    await minimum(1);
+    await setMinimum(1);
   }
 });
 

@@ -176,6 +176,8 @@ async function flagsFor(directory: string, etcdUrl: string, port: number): Promi
     // Neither queues between tests nor its own endpoints are of use here; both cost start-up time.
     "--enable-priority-and-fairness=false",
     "--endpoint-reconciler-type=none",
+    // Otherwise an open watch keeps a server that was asked to end alive for a minute.
+    "--shutdown-watch-termination-grace-period=1s",
   ];
 }
 

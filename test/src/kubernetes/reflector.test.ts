@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { ApiError, MalformedResponseError, UnreachableError } from "../../../src/kubernetes/errors.ts";
 import { Reflector, type ReflectorOptions } from "../../../src/kubernetes/reflector.ts";
 import type { KubernetesObject } from "../../../src/kubernetes/resource.ts";
+import { ManualClock } from "./manual-clock.ts";
 import { ScriptedServer } from "./scripted-server.ts";
 
 const TYPE = { group: "test.warmboot.dev", version: "v1", kind: "Widget", plural: "widgets" };
@@ -245,9 +246,38 @@ test("A watch on which nothing comes is given up and resumed", async () => {
   assert.equal(watch.query.get("resourceVersion"), "10");
 });
 
+test("Any word keeps a watch alive; silence is counted from the last one", async () => {
+  const clock = new ManualClock();
+  await using world = await reflecting({ inactivityMs: 1000, clock });
+  const { server, told, errors } = world;
+  (await server.next()).answer(200, list(10));
+  assert.equal(await told.next(), "synced");
+  const watch = await server.next();
+  watch.open();
+  for (let version = 11; version < 15; version += 1) {
+    watch.send({ type: "ADDED", object: widget(`w${version}`, "1", version) });
+    await told.next();
+    await clock.advance(900);
+  }
+  assert.equal(errors.rest, 0);
+  await clock.advance(100);
+  assert.ok((await errors.next()) instanceof UnreachableError);
+});
+
+test("After a silent watch, idle connections are not trusted either", async () => {
+  await using world = await reflecting({ inactivityMs: 20 });
+  const { server, errors } = world;
+  (await server.next()).answer(200, list(10));
+  (await server.next()).open();
+  await errors.next();
+  const { connections } = server;
+  await server.next();
+  assert.equal(server.connections, connections + 1);
+});
+
 test("A watch that is never answered at all is given up at the deadline", async () => {
   await using server = await ScriptedServer.start();
-  await using client = server.client({}, 20);
+  await using client = server.client({}, 200);
   const stop = new AbortController();
   const failed = Promise.withResolvers<unknown>();
   const reflector = new Reflector({ client, type: TYPE, maxBackoffMs: 1, onError: failed.resolve });
@@ -294,6 +324,21 @@ test("A place that brings nothing but failures is given up for a new list", asyn
   }
   (await server.next()).send("garbage\n");
   assert.equal((await server.next()).query.get("limit"), "500");
+});
+
+test("A place that brings anything at all is kept, however often it fails", async () => {
+  await using world = await reflecting();
+  const { server } = world;
+  (await server.next()).answer(200, list(10));
+  for (let failure = 0; failure < 12; failure += 1) {
+    const watch = await server.next();
+    assert.equal(watch.query.get("watch"), "true");
+    if (failure % 3 === 0) watch.send({ type: "ADDED", object: widget("a", "1", 20 + failure) });
+    watch.send("garbage\n");
+    const verify = await server.next();
+    assert.equal(verify.query.get("limit"), "1");
+    verify.answer(200, list(99));
+  }
 });
 
 test("A list that fails is tried again for as long as it takes", async () => {
