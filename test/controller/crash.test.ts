@@ -12,11 +12,11 @@ for (const mode of ["Auto", "Hard"]) {
       test(`mode ${mode}: the controller dies at point ${point}${writes}: one boot ends, and it is told`, async () => {
         const world = new World({ restartPolicy: { mode } });
         await world.settle();
-        world.losesWrites = losesWrites;
+        world.api.losesWrites = losesWrites;
         world.crashAfterEffects = point;
-        world.apply({ restartGeneration: 1 });
+        world.api.apply({ restartGeneration: 1 });
         await world.settle();
-        world.losesWrites = false;
+        world.api.losesWrites = false;
         world.enqueue();
         await world.settle();
         assert.equal(world.hypervisor.boots.length, 2);
@@ -33,12 +33,12 @@ test("a domain that was off is started once, whenever the controller dies", asyn
   for (const point of crashPoints) {
     const world = new World({}, { off: true });
     await world.settle();
-    world.losesWrites = true;
+    world.api.losesWrites = true;
     world.crashAfterEffects = point;
-    world.apply({ restartGeneration: 1 });
+    world.api.apply({ restartGeneration: 1 });
     await world.settle();
     world.restartController();
-    world.losesWrites = false;
+    world.api.losesWrites = false;
     await world.settle();
     assert.equal(world.hypervisor.boots.length, 1, `point ${point}`);
     assert.equal(world.status.lastRestart?.result, "Succeeded");
@@ -48,10 +48,10 @@ test("a domain that was off is started once, whenever the controller dies", asyn
 test("a status from an older backup does not repeat a request that the domain says was served", async () => {
   const world = new World();
   await world.settle();
-  world.losesWrites = true;
-  world.apply({ restartGeneration: 1 });
+  world.api.losesWrites = true;
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
-  world.losesWrites = false;
+  world.api.losesWrites = false;
   assert.equal(world.status.observedRestartGeneration, 0);
   world.restartController();
   await world.settle();
@@ -63,7 +63,7 @@ test("libvirtd and the controller are restarted during the wait, so that the dom
   const world = new World();
   await world.settle();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   world.hypervisor.restartDaemon();
   world.restartController();
@@ -78,12 +78,12 @@ test("libvirtd and the controller are restarted during the wait, so that the dom
 test("the status of an older backup learns the result from the domain, which somebody has powered off since", async () => {
   const world = new World();
   await world.settle();
-  world.losesWrites = true;
-  world.apply({ restartGeneration: 1 });
+  world.api.losesWrites = true;
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   world.hypervisor.stop("Destroyed");
   world.restartController();
-  world.losesWrites = false;
+  world.api.losesWrites = false;
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");

@@ -14,11 +14,11 @@ function boots(world: World): number {
 
 test("a new annotation value requests one restart; removing it afterwards changes nothing", async () => {
   const world = await settledWorld();
-  world.annotate({ restart: "2026-01-01T10:00:00Z" });
+  world.api.annotate({ restart: "2026-01-01T10:00:00Z" });
   await world.settle();
   assert.equal(boots(world), 2);
   assert.equal(world.status.observedRestartToken, "2026-01-01T10:00:00Z");
-  world.annotate({ restart: undefined });
+  world.api.annotate({ restart: undefined });
   await world.settle();
   assert.equal(boots(world), 2);
 });
@@ -26,9 +26,9 @@ test("a new annotation value requests one restart; removing it afterwards change
 test("an annotation that is removed while its request waits is not a cancellation", async () => {
   const world = await settledWorld();
   world.hypervisor.pause();
-  world.annotate({ restart: "a" });
+  world.api.annotate({ restart: "a" });
   await world.settle();
-  world.annotate({ restart: undefined });
+  world.api.annotate({ restart: undefined });
   await world.settle();
   world.hypervisor.resume();
   await world.settle();
@@ -46,39 +46,39 @@ for (const [sentence, values] of [
   test(`${sentence}: it is a revert, told once`, async () => {
     const world = await settledWorld();
     for (const restart of values) {
-      world.annotate({ restart });
+      world.api.annotate({ restart });
       await world.settle();
     }
     assert.equal(boots(world), 3);
     assert.equal(world.status.observedRestartToken, values.at(-1));
-    assert.equal(world.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
+    assert.equal(world.api.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
   });
 }
 
 test("a lowered generation restarts nothing, becomes the baseline, and is told once", async () => {
   const world = await settledWorld({ restartGeneration: 5 });
-  world.apply({ restartGeneration: 3 });
+  world.api.apply({ restartGeneration: 3 });
   await world.settle();
   assert.equal(boots(world), 1);
   assert.equal(world.status.observedRestartGeneration, 3);
   assert.deepEqual(
-    world.notices.map(({ reason }) => reason),
+    world.api.notices.map(({ reason }) => reason),
     ["RestartReverted"],
   );
-  world.apply({ restartGeneration: 4 });
+  world.api.apply({ restartGeneration: 4 });
   await world.settle();
   assert.equal(boots(world), 2);
 });
 
 test("removing restartGeneration takes nothing back and asks for nothing, nor does putting it back", async () => {
   const world = await settledWorld({ restartGeneration: 5 });
-  world.apply({ restartGeneration: undefined });
+  world.api.apply({ restartGeneration: undefined });
   await world.settle();
-  world.apply({ restartGeneration: 5 });
+  world.api.apply({ restartGeneration: 5 });
   await world.settle();
   assert.equal(boots(world), 1);
-  assert.deepEqual(world.notices, []);
-  world.apply({ restartGeneration: 6 });
+  assert.deepEqual(world.api.notices, []);
+  world.api.apply({ restartGeneration: 6 });
   await world.settle();
   assert.equal(boots(world), 2);
 });
@@ -86,9 +86,9 @@ test("removing restartGeneration takes nothing back and asks for nothing, nor do
 test("lowering the generation again takes back a request that waits, and says so", async () => {
   const world = await settledWorld({ restartGeneration: 1 });
   world.hypervisor.pause();
-  world.apply({ restartGeneration: 2 });
+  world.api.apply({ restartGeneration: 2 });
   await world.settle();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.status.attempt, undefined);
   assert.equal(world.status.lastRestart?.result, "Skipped");
@@ -104,20 +104,20 @@ for (const [sentence, changes] of [
 ] as const) {
   test(`${sentence} is refused once, with an Event and a condition, and loses no later request`, async () => {
     const world = await settledWorld();
-    world.annotate(changes);
+    world.api.annotate(changes);
     await world.settle();
     world.enqueue();
     await world.settle();
     assert.equal(boots(world), 1);
     assert.deepEqual(
-      world.notices.map(({ reason }) => reason),
+      world.api.notices.map(({ reason }) => reason),
       ["InvalidRestartRequest"],
     );
     assert.equal(
       world.status.conditions?.find(({ type }) => type === "Stalled")?.reason,
       "InvalidRestartRequest",
     );
-    world.annotate({ restart: "good", restartMode: undefined });
+    world.api.annotate({ restart: "good", restartMode: undefined });
     await world.settle();
     assert.equal(boots(world), 2);
     assert.equal(
@@ -129,10 +129,10 @@ for (const [sentence, changes] of [
 
 test("the mode of the annotation is for that request only", async () => {
   const world = await settledWorld();
-  world.annotate({ restart: "a", restartMode: "Hard" });
+  world.api.annotate({ restart: "a", restartMode: "Hard" });
   await world.settle();
   assert.equal(world.status.lastRestart?.method, "Hard");
-  world.annotate({ restart: "b", restartMode: undefined });
+  world.api.annotate({ restart: "b", restartMode: undefined });
   await world.settle();
   assert.equal(world.status.lastRestart.method, "Soft");
 });
@@ -140,10 +140,10 @@ test("the mode of the annotation is for that request only", async () => {
 test("requests that arrive before the guest has stopped join; the joined ones are served too", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
-  world.apply({ restartGeneration: 2 });
-  world.annotate({ restart: "a" });
+  world.api.apply({ restartGeneration: 2 });
+  world.api.annotate({ restart: "a" });
   await world.settle();
   assert.equal(boots(world), 2);
   assert.equal(world.status.observedRestartGeneration, 2);
@@ -153,10 +153,10 @@ test("requests that arrive before the guest has stopped join; the joined ones ar
 test("a hard request escalates a soft one that waits, at once", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   const escalatedAtMs = world.timeline.now().epochMs;
-  world.annotate({ restart: "a", restartMode: "Hard" });
+  world.api.annotate({ restart: "a", restartMode: "Hard" });
   await world.settle();
   assert.equal(boots(world), 2);
   assert.equal(world.status.lastRestart?.method, "Hard");
@@ -166,16 +166,16 @@ test("a hard request escalates a soft one that waits, at once", async () => {
 test("the annotation cancel takes back the waiting request that it names, and says so", async () => {
   const world = await settledWorld();
   world.hypervisor.pause();
-  world.annotate({ restart: "a" });
+  world.api.annotate({ restart: "a" });
   await world.settle();
-  world.annotate({ cancel: "other" });
+  world.api.annotate({ cancel: "other" });
   await world.settle();
   assert.equal(world.status.attempt?.stage, "Queued");
-  world.annotate({ cancel: "a" });
+  world.api.annotate({ cancel: "a" });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Skipped");
   assert.equal(world.status.observedRestartToken, "a");
-  assert.equal(world.notices.at(-1)?.reason, "RestartCancelled");
+  assert.equal(world.api.notices.at(-1)?.reason, "RestartCancelled");
   world.hypervisor.resume();
   await world.settle();
   assert.equal(boots(world), 1);
@@ -183,12 +183,12 @@ test("the annotation cancel takes back the waiting request that it names, and sa
 
 test("a request that is cancelled when it is first seen is skipped, and an older cancellation stops no later one", async () => {
   const world = await settledWorld();
-  world.apply({ restartGeneration: 1 });
-  world.annotate({ cancel: "1" });
+  world.api.apply({ restartGeneration: 1 });
+  world.api.annotate({ cancel: "1" });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Skipped");
   assert.equal(world.status.observedRestartGeneration, 1);
-  world.apply({ restartGeneration: 2 });
+  world.api.apply({ restartGeneration: 2 });
   await world.settle();
   assert.equal(boots(world), 2);
 });
@@ -196,9 +196,9 @@ test("a request that is cancelled when it is first seen is skipped, and an older
 test("a guest that has been asked cannot be asked back: cancel is too late then", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
-  world.annotate({ restart: "a" });
+  world.api.annotate({ restart: "a" });
   await world.settle(1000);
-  world.annotate({ cancel: "a" });
+  world.api.annotate({ cancel: "a" });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
@@ -206,7 +206,7 @@ test("a guest that has been asked cannot be asked back: cancel is too late then"
 test("a request that waits longer than its deadline fails and names what it waited for", async () => {
   const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
   world.hypervisor.pause();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   const { lastRestart } = world.status;
   assert.equal(lastRestart?.reason, "DeadlineExceeded");
@@ -218,7 +218,7 @@ test("a request that waits longer than its deadline fails and names what it wait
 test("the deadline holds for a domain that is missing, too", async () => {
   const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
   world.hypervisor.exists = false;
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
 });
@@ -226,7 +226,7 @@ test("the deadline holds for a domain that is missing, too", async () => {
 test("a template that changes at every render restarts the machine once in each interval", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
   for (let render = 1; render <= 10; render += 1) {
-    world.annotate({ restart: `render-${render}` });
+    world.api.annotate({ restart: `render-${render}` });
     await world.settle(100_000);
   }
   await world.settle();
@@ -236,12 +236,12 @@ test("a template that changes at every render restarts the machine once in each 
 
 test("a hand overrides the interval for the one request that it names", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
-  world.annotate({ restart: "now", skipInterval: "now" });
+  world.api.annotate({ restart: "now", skipInterval: "now" });
   await world.settle(1000);
   assert.equal(boots(world), 3);
-  world.annotate({ restart: "again" });
+  world.api.annotate({ restart: "again" });
   await world.settle(1000);
   assert.equal(boots(world), 3);
   assert.equal(world.status.conditions?.find(({ type }) => type === "Reconciling")?.reason, "MinInterval");

@@ -6,7 +6,7 @@ import { World } from "../simulation/world.ts";
 async function settledWorld(...made: ConstructorParameters<typeof World>): Promise<World> {
   const world = new World(...made);
   await world.settle();
-  world.writes.length = 0;
+  world.api.writes.length = 0;
   return world;
 }
 
@@ -17,7 +17,7 @@ function condition(world: World, type: string): string {
 
 test("first sight is the baseline: what a new resource says already restarts nothing", async () => {
   const world = new World({ restartGeneration: 7 });
-  world.annotate({ restart: "now" });
+  world.api.annotate({ restart: "now" });
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 1);
   assert.equal(world.status.observedRestartGeneration, 7);
@@ -29,7 +29,7 @@ test("first sight is the baseline: what a new resource says already restarts not
 
 test("a guest that obeys is restarted softly, once, with proof, for two status writes", async () => {
   const world = await settledWorld();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   assert.deepEqual(
@@ -43,9 +43,9 @@ test("a guest that obeys is restarted softly, once, with proof, for two status w
   assert.equal(lastRestart.downtimeMilliseconds, 0);
   assert.equal(world.status.observedRestartGeneration, 1);
   assert.equal(world.status.attempt, undefined);
-  assert.equal(world.writes.length, 2);
+  assert.equal(world.api.writes.length, 2);
   assert.deepEqual(
-    world.notices.map(({ reason }) => reason),
+    world.api.notices.map(({ reason }) => reason),
     ["RestartStarted", "RestartSucceeded"],
   );
 });
@@ -53,7 +53,7 @@ test("a guest that obeys is restarted softly, once, with proof, for two status w
 test("while it waits, the status says so as kstatus reads it", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   assert.equal(condition(world, "Ready"), "False ShuttingDown");
   assert.equal(condition(world, "Reconciling"), "True ShuttingDown");
@@ -66,7 +66,7 @@ test("while it waits, the status says so as kstatus reads it", async () => {
 test("a deaf guest is asked every 30 s and power-cycled after 120 s, for three status writes", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   const before = world.timeline.now().monotonicMs;
   await world.settle();
   assert.equal(world.timeline.now().monotonicMs - before, 120_000);
@@ -79,9 +79,9 @@ test("a deaf guest is asked every 30 s and power-cycled after 120 s, for three s
   );
   assert.equal(world.status.lastRestart?.method, "Hard");
   assert.equal(world.status.lastRestart.forcedBecause, "the guest did not shut down within 120 s");
-  assert.equal(world.writes.length, 3);
+  assert.equal(world.api.writes.length, 3);
   assert.deepEqual(
-    world.notices.map(({ reason }) => reason),
+    world.api.notices.map(({ reason }) => reason),
     ["RestartStarted", "RestartForced", "RestartSucceeded"],
   );
 });
@@ -89,7 +89,7 @@ test("a deaf guest is asked every 30 s and power-cycled after 120 s, for three s
 test("mode Soft cuts no power: a deaf guest keeps running, may reboot by itself again, and the restart fails", async () => {
   const world = await settledWorld({ restartPolicy: { mode: "Soft" } });
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 1);
   assert.equal(world.hypervisor.running?.onReboot, "restart");
@@ -102,7 +102,7 @@ test("mode Soft cuts no power: a deaf guest keeps running, may reboot by itself 
 
 test("mode Hard asks nobody: the power is cut at once", async () => {
   const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Hard");
@@ -111,7 +111,7 @@ test("mode Hard asks nobody: the power is cut at once", async () => {
 test("a guest that answers the button by rebooting is restarted once, not twice", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Reboots", afterMs: 100 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(
     world.hypervisor.boots.map(({ end }) => end),
@@ -122,7 +122,7 @@ test("a guest that answers the button by rebooting is restarted once, not twice"
 
 test("a domain that is off is started at once, and that is not called a shutdown", async () => {
   const world = await settledWorld({}, { off: true });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Start");
@@ -131,7 +131,7 @@ test("a domain that is off is started at once, and that is not called a shutdown
 test("a domain that somebody destroys during the wait is started, and that is not called a shutdown", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   world.hypervisor.stop("Destroyed");
   await world.settle();
@@ -142,12 +142,12 @@ test("a domain that somebody destroys during the wait is started, and that is no
 test("a domain that is missing is a condition, and works as soon as it is there", async () => {
   const world = new World();
   world.hypervisor.exists = false;
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(condition(world, "Bound"), "False DomainNotFound");
   assert.equal(condition(world, "Stalled"), "True DomainNotFound");
   world.hypervisor.exists = true;
-  world.apply({ restartGeneration: 2 });
+  world.api.apply({ restartGeneration: 2 });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(condition(world, "Stalled"), "absent");
@@ -156,7 +156,7 @@ test("a domain that is missing is a condition, and works as soon as it is there"
 test("a domain that is undefined during the wait is a failure that says so", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   world.hypervisor.exists = false;
   world.enqueue();
@@ -167,7 +167,7 @@ test("a domain that is undefined during the wait is a failure that says so", asy
 test("a transient domain is refused before it is touched: nothing would be left to start", async () => {
   const world = await settledWorld();
   world.hypervisor.persistent = false;
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, []);
   assert.equal(world.status.lastRestart?.reason, "TransientDomain");
@@ -179,7 +179,7 @@ test("any libvirt error while asking falls back to force", async () => {
     effect: "Shutdown",
     fault: { kind: "Refused", message: "monitor is gone" },
   });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Destroy", "Start", "Settle"]);
   assert.match(world.status.lastRestart?.forcedBecause ?? "", /monitor is gone/);
@@ -188,7 +188,7 @@ test("any libvirt error while asking falls back to force", async () => {
 test("a signal without an answer may have been heard: the guest gets its time, and is asked again", async () => {
   const world = await settledWorld();
   world.hypervisor.faults.push({ effect: "Shutdown", fault: { kind: "Unanswered", message: "timed out" } });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Shutdown", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Soft");
@@ -199,7 +199,7 @@ test("a guest that goes off while its signal is refused was not forced, and noth
   world.hypervisor.beforeEffect = (effect) => {
     if (effect === "Shutdown") world.hypervisor.stop("Shutdown");
   };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   assert.equal(world.status.lastRestart?.method, "Start");
@@ -213,11 +213,11 @@ test("a destroy that is refused is tried again, and told once", async () => {
     fault: { kind: "Refused", message: "device or resource busy" },
   } as const;
   world.hypervisor.faults.push(refusal, refusal);
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.deepEqual(
-    world.notices.map(({ reason }) => reason),
+    world.api.notices.map(({ reason }) => reason),
     ["RestartStarted", "RestartSucceeded"],
   );
 });
@@ -228,10 +228,10 @@ test("a process that is told to end does nothing new to a guest, but starts the 
     if (effect === "Shutdown") world.endController();
   };
   world.hypervisor.guest = { kind: "Obeys", afterMs: 0 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
-  world.apply({ restartGeneration: 2 });
+  world.api.apply({ restartGeneration: 2 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Shutdown", "Start", "Settle"]);
   world.restartController();
@@ -243,12 +243,12 @@ test("a start that is refused is tried four times, then it is a failure; the nex
   const world = await settledWorld();
   const refusal = { effect: "Start", fault: { kind: "Refused", message: "no such disk" } } as const;
   world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.status.lastRestart?.reason, "StartRefused");
   assert.match(world.status.lastRestart.message, /no such disk/);
   assert.equal(condition(world, "Stalled"), "True RestartFailed");
-  world.apply({ restartGeneration: 2 });
+  world.api.apply({ restartGeneration: 2 });
   await world.settle();
   assert.equal(world.status.lastRestart.result, "Succeeded");
   assert.equal(world.status.lastRestart.method, "Start");
@@ -258,7 +258,7 @@ test("no mark, no signal: where the marks are refused the guest is left alone", 
   const world = await settledWorld();
   const refusal = { effect: "Mark", fault: { kind: "Refused", message: "no space left on device" } } as const;
   world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Mark", "Mark", "Mark"]);
   assert.equal(world.status.lastRestart?.reason, "MarkRefused");
@@ -267,12 +267,12 @@ test("no mark, no signal: where the marks are refused the guest is left alone", 
 test("a paused guest hears nothing: the request waits without a timeout and is served when it is resumed", async () => {
   const world = await settledWorld();
   world.hypervisor.pause();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(condition(world, "Reconciling"), "True GuestPaused");
   assert.equal(world.status.attempt?.stage, "Queued");
   assert.deepEqual(
-    world.notices.map(({ reason }) => reason),
+    world.api.notices.map(({ reason }) => reason),
     ["RestartBlocked"],
   );
   world.hypervisor.resume();
@@ -283,7 +283,7 @@ test("a paused guest hears nothing: the request waits without a timeout and is s
 test("a guest that is paused during the wait is asked anew when it is resumed", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Obeys", afterMs: 50_000 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(10_000);
   world.hypervisor.pause();
   await world.settle(1_000_000);
@@ -295,18 +295,18 @@ test("a guest that is paused during the wait is asked anew when it is resumed", 
 test("whenPaused: Force power-cycles a paused guest at once", async () => {
   const world = await settledWorld({ restartPolicy: { whenPaused: "Force" } });
   world.hypervisor.pause();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.status.lastRestart?.method, "Hard");
 });
 
 test("suspend touches nothing and says so; the request is served afterwards", async () => {
   const world = await settledWorld({ suspend: true });
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(world.hypervisor.effects, []);
   assert.equal(condition(world, "Reconciling"), "True Suspended");
-  world.apply({ suspend: false });
+  world.api.apply({ suspend: false });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
@@ -314,7 +314,7 @@ test("suspend touches nothing and says so; the request is served afterwards", as
 test("while libvirt does not answer the attempt is kept, and goes on when it does", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   world.hypervisor.reachable = false;
   world.enqueue();
@@ -332,9 +332,9 @@ test("while libvirt does not answer the attempt is kept, and goes on when it doe
 test("a resource that is deleted during the wait still gets its guest started", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
-  world.delete();
+  world.api.delete();
   await world.settle();
   assert.deepEqual(
     world.hypervisor.boots.map(({ end }) => end),
@@ -345,7 +345,7 @@ test("a resource that is deleted during the wait still gets its guest started", 
 test("marks that contradict each other are an open question, never a second restart", async () => {
   const world = await settledWorld();
   world.hypervisor.guest = { kind: "Deaf" };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle(1000);
   world.hypervisor.running?.bootMarks.clear();
   world.enqueue();
@@ -356,21 +356,21 @@ test("marks that contradict each other are an open question, never a second rest
 });
 
 for (const [sentence, age, bound] of [
-  ["the older of two resources for one domain has it", "2020-01-01T00:00:00.000Z", true],
-  ["the younger of two resources for one domain does nothing and says so", "1960-01-01T00:00:00.000Z", false],
+  ["the older of two resources for one domain has it", "2030-01-01T00:00:00.000Z", true],
+  ["the younger of two resources for one domain does nothing and says so", "2020-01-01T00:00:00.000Z", false],
 ] as const) {
   test(sentence, async () => {
     const world = await settledWorld();
-    const mine = world.get("default/vm");
+    const mine = world.api.stored;
     assert.ok(mine !== undefined);
     const metadata = { ...mine.metadata, name: "other", uid: "uid-2", creationTimestamp: age };
-    world.rivals = [{ ...mine, metadata }];
-    world.apply({ restartGeneration: 1 });
+    world.api.rivals = [{ ...mine, metadata }];
+    world.api.apply({ restartGeneration: 1 });
     await world.settle();
     assert.equal(world.hypervisor.boots.length, bound ? 2 : 1);
     assert.equal(condition(world, "Bound"), bound ? "True DomainFound" : "False ClaimedByAnother");
     assert.equal(condition(world, "Stalled"), bound ? "absent" : "True ClaimedByAnother");
-    world.rivals = [];
+    world.api.rivals = [];
     world.enqueue();
     await world.settle();
     assert.equal(world.hypervisor.boots.length, 2);
@@ -382,12 +382,12 @@ for (const crash of [false, true]) {
   test(`a resource is deleted in the middle of a restart${when}; created again it finishes that one and begins none`, async () => {
     const world = await settledWorld();
     world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
-    world.apply({ restartGeneration: 7 });
+    world.api.apply({ restartGeneration: 7 });
     await world.settle(1000);
     if (crash) world.restartController();
-    world.delete();
+    world.api.delete();
     if (crash) await world.settle();
-    world.create({ restartGeneration: 8 });
+    world.api.create({ restartGeneration: 8 });
     await world.settle();
     assert.deepEqual(
       world.hypervisor.boots.map(({ end }) => end),
@@ -400,12 +400,12 @@ for (const crash of [false, true]) {
 
 test("a resource that is created for a domain which was restarted long ago and is off leaves it off", async () => {
   const world = await settledWorld();
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
-  world.delete();
+  world.api.delete();
   world.hypervisor.stop("Shutdown");
   await world.settle();
-  world.create({ restartGeneration: 1 });
+  world.api.create({ restartGeneration: 1 });
   await world.settle();
   assert.equal(world.hypervisor.running, undefined);
   assert.equal(world.status.lastRestart, undefined);
@@ -414,7 +414,7 @@ test("a resource that is created for a domain which was restarted long ago and i
 test("a guest that obeys only after its restart has failed was stopped by us, so it is started", async () => {
   const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
   world.hypervisor.guest = { kind: "Obeys", afterMs: 60_000 };
-  world.apply({ restartGeneration: 1 });
+  world.api.apply({ restartGeneration: 1 });
   await world.settle();
   assert.deepEqual(
     world.hypervisor.boots.map(({ end }) => end),
@@ -435,7 +435,7 @@ for (const [sentence, forMs, end] of [
   test(`a guest that goes off ${sentence} stays off: that was not us`, async () => {
     const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
     world.hypervisor.guest = { kind: "Deaf" };
-    world.apply({ restartGeneration: 1 });
+    world.api.apply({ restartGeneration: 1 });
     await world.settle(10_000);
     assert.equal(world.status.lastRestart?.result, "Failed");
     await world.settle(forMs);

@@ -17,18 +17,30 @@ export type Guest =
   /** Answers by rebooting instead of powering off. */
   | { kind: "Reboots"; afterMs: number };
 
+/** Who did something to the domain: an attempt by its name, or somebody else. */
+export type Actor = string;
+export const operator: Actor = "operator";
+export const guestItself: Actor = "guest";
+
+/** How a boot can end, as the reason of the domain that is off tells it. */
+export type End = "Shutdown" | "Destroyed" | "Crashed" | "Saved" | "Migrated";
+
 /** One boot of the model's domain, from start to end. */
 export interface Boot {
-  bootMarks: Set<string>;
-  requestMark: RequestMark | undefined;
+  readonly startedBy: Actor;
+  /** Attempts whose mark it carries. */
+  readonly bootMarks: Set<string>;
+  readonly requestMark: RequestMark | undefined;
   onReboot: "restart" | "destroy";
+  /** How often its power button was pressed. */
   signals: number;
   /** What ended it; undefined while it runs. */
-  end?: "Shutdown" | "Destroyed" | "Crashed";
+  end?: End | undefined;
+  endedBy?: Actor | undefined;
 }
 
-/** What the next call of an effect's kind answers instead of doing it. */
-export type Fault = Exclude<Outcome, { kind: "Done" }>;
+/** What the next call of an effect's kind answers; with `applied`, after having done it. */
+export type Fault = Exclude<Outcome, { kind: "Done" }> & { applied?: boolean };
 
 /**
  * A model of one libvirt domain with a guest in it, as far as a restart can tell: what survives which end of a
@@ -41,6 +53,8 @@ export class ModelHypervisor implements Hypervisor {
   persistent = true;
   exists = true;
   reachable = true;
+  /** Who performs the effects that come now. */
+  actor: Actor = "controller";
   /** Faults that wait for their effect, first come first served. */
   readonly faults: { effect: Effect["kind"]; fault: Fault }[] = [];
   /** What somebody else does in the last moment. */
@@ -68,9 +82,18 @@ export class ModelHypervisor implements Hypervisor {
     return last?.end === undefined ? last : undefined;
   }
 
+  /** The domain as it is. */
+  get domain(): Domain {
+    return this.#domain;
+  }
+
+  /** The request mark of the persistent configuration. */
+  get nextMark(): RequestMark | undefined {
+    return this.#nextMark;
+  }
+
   glance(_reference: DomainReference): Promise<Glance> {
-    const absence = this.#absence();
-    return Promise.resolve(absence ?? { kind: "Present", domain: { ...this.#domain } });
+    return Promise.resolve(this.#absence() ?? { kind: "Present", domain: { ...this.#domain } });
   }
 
   look(_reference: DomainReference, attempt: string | undefined): Promise<Look> {
@@ -80,55 +103,99 @@ export class ModelHypervisor implements Hypervisor {
     const next = this.#nextMark;
     const marked = attempt ?? next?.attempt;
     const bootMark = marked !== undefined && this.running?.bootMarks.has(marked) === true;
-    const marks = { bootMark, live, next };
+    const domain = { ...this.#domain };
     return Promise.resolve({
       kind: "Present",
-      domain: { ...this.#domain },
+      domain,
       persistent: this.persistent,
-      marks,
+      marks: { bootMark, live, next },
     });
   }
 
   perform(_domain: Domain, effect: Effect): Promise<Outcome> {
     this.effects.push(effect.kind);
     this.beforeEffect(effect.kind);
-    const fault = this.faults.findIndex((planned) => planned.effect === effect.kind);
-    if (fault >= 0) return Promise.resolve(this.faults.splice(fault, 1)[0]?.fault ?? { kind: "Done" });
-    return Promise.resolve(this.#apply(effect));
+    if (!this.reachable) return Promise.resolve({ kind: "NotSent", message: "cannot connect to libvirt" });
+    const planned = this.faults.findIndex((one) => one.effect === effect.kind);
+    const fault = planned < 0 ? undefined : this.faults.splice(planned, 1)[0]?.fault;
+    if (fault === undefined) return Promise.resolve(this.#apply(effect));
+    if (fault.applied === true) this.#apply(effect);
+    return Promise.resolve({ kind: fault.kind, message: fault.message });
   }
 
-  /** Somebody starts the domain, as `virsh start` does. */
-  start(): Outcome {
-    if (this.running !== undefined) return refused("domain is already running");
-    const requestMark = this.#nextMark;
-    this.boots.push({ bootMarks: new Set(), requestMark, onReboot: "restart", signals: 0 });
-    this.#set({ state: "Running", reason: "Booted", id: this.#nextId });
+  /** Somebody starts the domain, as `virsh start` does: a saved boot goes on, under another ID. */
+  start(by: Actor = operator): Outcome {
+    if (this.running !== undefined || !this.exists) return refused("domain is already running");
+    const saved = this.#domain.reason === "Saved" && by === operator ? this.boots.at(-1) : undefined;
+    if (saved === undefined) this.#boot(by);
+    else saved.end = undefined;
+    this.#set({ state: "Running", reason: saved === undefined ? "Booted" : "Restored", id: this.#nextId });
     this.#nextId += 1;
     return { kind: "Done" };
   }
 
-  /** The running boot ends, by whomever. */
-  stop(end: NonNullable<Boot["end"]>): Outcome {
+  /** The running boot ends. */
+  stop(end: End, by: Actor = operator): Outcome {
     const boot = this.running;
     if (boot === undefined) return refused("domain is not running");
     boot.end = end;
+    boot.endedBy = by;
     this.#domain.lastStop = this.#timeline.now();
+    if (!this.persistent) this.exists = false;
     this.#set({ state: "Shutoff", reason: end });
     return { kind: "Done" };
   }
 
+  /** Somebody presses the power button. */
+  pressButton(by: Actor = operator): Outcome {
+    const boot = this.running;
+    if (boot === undefined || this.#domain.state !== "Running") return refused("domain is not running");
+    boot.signals += 1;
+    const { guest } = this;
+    if (guest.kind !== "Deaf") this.#timeline.after(guest.afterMs, () => this.#answer(boot, guest, by));
+    return { kind: "Done" };
+  }
+
   pause(): void {
-    this.#set({ state: "Paused", reason: "User", id: this.#domain.id });
+    if (this.running !== undefined) this.#set({ state: "Paused", reason: "User", id: this.#domain.id });
   }
 
   resume(): void {
-    this.#set({ state: "Running", reason: "Unpaused", id: this.#domain.id });
+    if (this.#domain.state === "Paused")
+      this.#set({ state: "Running", reason: "Unpaused", id: this.#domain.id });
+  }
+
+  /** Somebody undefines the domain: one that runs goes on as a transient one, without a configuration. */
+  undefine(): void {
+    this.#nextMark = undefined;
+    if (this.running === undefined) this.exists = false;
+    else this.persistent = false;
+    this.onEvent();
+  }
+
+  /** Somebody defines it (again). */
+  define(): void {
+    this.exists = true;
+    this.persistent = true;
+    this.onEvent();
   }
 
   /** libvirtd was restarted: IDs are given out anew, and the reason of a domain that is off is forgotten. */
   restartDaemon(): void {
     this.#nextId = 1;
-    if (this.running === undefined) this.#set({ state: "Shutoff", reason: "Unknown" });
+    if (this.running === undefined && this.#domain.reason !== "Saved") {
+      this.#set({ state: "Shutoff", reason: "Unknown" });
+    }
+  }
+
+  #boot(startedBy: Actor): void {
+    const requestMark = this.#nextMark;
+    this.boots.push({ startedBy, bootMarks: new Set(), requestMark, onReboot: "restart", signals: 0 });
+  }
+
+  #answer(boot: Boot, guest: Guest, by: Actor): void {
+    if (this.running !== boot || this.#domain.state !== "Running") return;
+    if (guest.kind === "Obeys" || boot.onReboot === "destroy") this.stop("Shutdown", by);
   }
 
   #absence(): (Glance & { kind: "Unreachable" | "Missing" }) | undefined {
@@ -141,12 +208,13 @@ export class ModelHypervisor implements Hypervisor {
       case "Mark":
         return this.#mark(effect);
       case "Shutdown":
-        return this.#pressButton();
+        return this.pressButton(this.actor);
       case "Destroy":
-        return this.stop("Destroyed");
+        return this.stop("Destroyed", this.actor);
       case "Start":
-        return this.start();
+        return this.start(this.actor);
       case "Settle":
+        if (!this.persistent) return refused("transient domains do not have any persistent config");
         this.#nextMark = effect.mark;
         return { kind: "Done" };
       case "Release":
@@ -163,20 +231,8 @@ export class ModelHypervisor implements Hypervisor {
       this.running.bootMarks.add(mark.attempt);
       this.running.onReboot = "destroy";
     }
+    if (!this.persistent) return refused("transient domains do not have any persistent config");
     this.#nextMark = mark;
-    return { kind: "Done" };
-  }
-
-  #pressButton(): Outcome {
-    const boot = this.running;
-    if (boot === undefined || this.#domain.state !== "Running") return refused("domain is not running");
-    boot.signals += 1;
-    const { guest } = this;
-    if (guest.kind === "Deaf") return { kind: "Done" };
-    this.#timeline.after(guest.afterMs, () => {
-      if (this.running !== boot || this.#domain.state !== "Running") return;
-      if (guest.kind === "Obeys" || boot.onReboot === "destroy") this.stop("Shutdown");
-    });
     return { kind: "Done" };
   }
 

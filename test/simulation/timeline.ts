@@ -1,10 +1,16 @@
 import type { Instant } from "../../controller/ports.ts";
 
+interface Plan {
+  atMs: number;
+  run: () => void;
+}
+
 /** Virtual time: nothing happens but what was planned, in the order of its time. */
 export class Timeline {
   #monotonicMs = 1_000_000;
   #epochMs = Date.UTC(2026, 0, 1);
-  #plans: { atMs: number; run: () => void }[] = [];
+  /** In the order of their times; those of one time in the order in which they were planned. */
+  readonly #plans: Plan[] = [];
 
   now(): Instant {
     return { epochMs: this.#epochMs, monotonicMs: this.#monotonicMs };
@@ -17,8 +23,19 @@ export class Timeline {
 
   /** Plans something for a moment on the monotonic clock. */
   at(atMs: number, run: () => void): void {
-    this.#plans.push({ atMs, run });
-    this.#plans.sort((one, other) => one.atMs - other.atMs);
+    let index = this.#plans.length;
+    while (index > 0 && (this.#plans[index - 1]?.atMs ?? 0) > atMs) index -= 1;
+    this.#plans.splice(index, 0, { atMs, run });
+  }
+
+  /** Resolves when so much time has passed. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.after(delayMs, resolve));
+  }
+
+  /** Somebody sets the wall clock; the monotonic one does not care. */
+  shiftWallClock(byMs: number): void {
+    this.#epochMs += byMs;
   }
 
   /**

@@ -1,0 +1,175 @@
+import { isDeepStrictEqual } from "node:util";
+import {
+  annotations,
+  parseVirtualMachine,
+  type VirtualMachine,
+  type VirtualMachineStatus,
+} from "../../crds/virtualmachine.ts";
+import { formatTimestamp } from "../../crds/timestamp.ts";
+import type { Notice } from "../../controller/notice.ts";
+import type { Key, VirtualMachines } from "../../controller/ports.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** How the API server behaves towards the controller. */
+export interface ApiDelays {
+  /** From a change to the watch's telling of it. */
+  watchMs: number;
+  /** From the beginning of a status write to its reply. */
+  writeMs: number;
+}
+
+/**
+ * A model of the API server with one resource in it: the watched copy lags behind, status writes take time and
+ * are refused when the resource has changed meanwhile.
+ */
+export class ModelApi implements VirtualMachines {
+  readonly notices: Notice[] = [];
+  /** Every status that was stored. */
+  readonly writes: VirtualMachineStatus[] = [];
+  /** Other resources that name the same domain. */
+  rivals: VirtualMachine[] = [];
+  delays: ApiDelays = { watchMs: 0, writeMs: 0 };
+  /** While true, status writes are lost. */
+  losesWrites = false;
+  /** Told when the resource has changed, or a write has to be tried again. */
+  onChange: () => void = () => {};
+  #stored: VirtualMachine | undefined;
+  #cached: VirtualMachine | undefined;
+  #writing = false;
+  #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
+  #version = 1;
+  #uids = 0;
+  readonly #timeline: Timeline;
+
+  constructor(timeline: Timeline) {
+    this.#timeline = timeline;
+  }
+
+  /** The resource as the API server has it. */
+  get stored(): VirtualMachine | undefined {
+    return this.#stored;
+  }
+
+  get(_key: Key): VirtualMachine | undefined {
+    return this.#cached;
+  }
+
+  naming(): VirtualMachine[] {
+    return [...(this.#cached === undefined ? [] : [this.#cached]), ...this.rivals];
+  }
+
+  publish(_virtualMachine: VirtualMachine, notice: Notice): void {
+    this.notices.push(notice);
+  }
+
+  writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
+    if (this.#writing) {
+      this.#next = { virtualMachine, status };
+      return;
+    }
+    const written = JSON.parse(JSON.stringify(status)) as VirtualMachineStatus;
+    if (isDeepStrictEqual(this.#cached?.status, written)) return;
+    if (this.delays.writeMs === 0) {
+      this.#store(virtualMachine, written);
+      return;
+    }
+    this.#writing = true;
+    this.#timeline.after(this.delays.writeMs, () => {
+      this.#writing = false;
+      const next = this.#next;
+      this.#next = undefined;
+      const isStored = this.#store(virtualMachine, written);
+      if (next === undefined) return;
+      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
+      const base = isStored && isOurs ? this.#stored : next.virtualMachine;
+      if (base !== undefined) this.writeStatus(base, next.status);
+    });
+  }
+
+  /** The controller's connections are gone with it: what is being written may still arrive. */
+  forgetWriter(): void {
+    this.#next = undefined;
+  }
+
+  /** Creates the resource. */
+  create(spec: Record<string, unknown>): void {
+    this.#uids += 1;
+    this.#change(newResource(spec, `uid-${this.#uids}`, this.#timeline.now().epochMs));
+  }
+
+  delete(): void {
+    this.#change(undefined);
+  }
+
+  /** Changes the spec, as an applied manifest does. */
+  apply(spec: Record<string, unknown>): void {
+    const before = this.#stored;
+    if (before === undefined) return;
+    const changed = newResource({ ...before.spec, ...spec }, before.metadata.uid, 0);
+    const metadata = { ...before.metadata, generation: before.metadata.generation + 1 };
+    this.#change({ ...before, metadata, spec: changed.spec });
+  }
+
+  /** Changes annotations, as `kubectl annotate` does; undefined removes one. */
+  annotate(changes: { [name in keyof typeof annotations]?: string | undefined }): void {
+    const before = this.#stored;
+    if (before === undefined) return;
+    const values = { ...before.metadata.annotations };
+    for (const [name, value] of Object.entries(changes)) {
+      const annotation = annotations[name as keyof typeof annotations];
+      if (value === undefined) delete values[annotation];
+      else values[annotation] = value;
+    }
+    this.#change({ ...before, metadata: { ...before.metadata, annotations: values } });
+  }
+
+  /** An older backup of the API server's data is restored. */
+  restore(backup: VirtualMachine | undefined): void {
+    this.#change(backup);
+  }
+
+  #change(virtualMachine: VirtualMachine | undefined): void {
+    this.#stored = virtualMachine && this.#versioned(virtualMachine);
+    const told = this.#stored;
+    const tell = () => {
+      this.#cached = told;
+      this.onChange();
+    };
+    if (this.delays.watchMs === 0) tell();
+    else this.#timeline.after(this.delays.watchMs, tell);
+  }
+
+  #store({ metadata }: VirtualMachine, status: VirtualMachineStatus): boolean {
+    const stored = this.#stored;
+    if (this.losesWrites || stored === undefined) return false;
+    if (stored.metadata.resourceVersion !== metadata.resourceVersion) {
+      this.#timeline.after(5, () => this.onChange());
+      return false;
+    }
+    this.writes.push(status);
+    this.#stored = this.#versioned({ ...stored, status });
+    this.#cached = this.#stored;
+    return true;
+  }
+
+  #versioned(virtualMachine: VirtualMachine): VirtualMachine {
+    this.#version += 1;
+    const metadata = { ...virtualMachine.metadata, resourceVersion: String(this.#version) };
+    return { ...virtualMachine, metadata };
+  }
+}
+
+function newResource(spec: Record<string, unknown>, uid: string, createdAtMs: number): VirtualMachine {
+  const creationTimestamp = formatTimestamp(createdAtMs);
+  const metadata = {
+    namespace: "default",
+    name: "vm",
+    uid,
+    resourceVersion: "0",
+    generation: 1,
+    creationTimestamp,
+  };
+  const parsed = parseVirtualMachine({ metadata, spec });
+  if (parsed.kind === "Invalid") throw new Error(parsed.message);
+  return parsed.virtualMachine;
+}
