@@ -59,8 +59,11 @@ export function servedBy({ restartGeneration, restartToken }: RestartRequest): S
  * end the status has not seen, or that of a resource of the same name that was deleted in the middle of it.
  */
 export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
-  const { uid, namespace, name } = virtualMachine.metadata;
-  if (mark.resource === uid) return !isServed(mark.request, virtualMachine.status);
+  const { metadata, status } = virtualMachine;
+  const { uid, namespace, name } = metadata;
+  // A lowered generation moves the baseline below what has been served: that makes nothing unserved.
+  if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;
+  if (mark.resource === uid) return !isServed(mark.request, status);
   return mark.result === undefined && mark.owner === `${namespace}/${name}`;
 }
 

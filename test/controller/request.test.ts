@@ -246,3 +246,14 @@ test("a hand overrides the interval for the one request that it names", async ()
   assert.equal(boots(world), 3);
   assert.equal(world.status.conditions?.find(({ type }) => type === "Reconciling")?.reason, "MinInterval");
 });
+
+test("a generation that is lowered below one that was served stays lowered: what the domain remembers was served", async () => {
+  const world = await settledWorld();
+  world.api.apply({ restartGeneration: 5 });
+  await world.settle();
+  world.api.apply({ restartGeneration: 3 });
+  await world.settle();
+  assert.equal(boots(world), 2);
+  assert.equal(world.status.observedRestartGeneration, 3);
+  assert.equal(world.api.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
+});

@@ -59,6 +59,9 @@ export class ModelHypervisor implements Hypervisor {
   readonly faults: { effect: Effect["kind"]; fault: Fault }[] = [];
   /** What somebody else does in the last moment. */
   beforeEffect: (effect: Effect["kind"]) => void = () => {};
+  /** Told of every effect before it is done, and of every boot that has ended. */
+  beforePerform: (effect: Effect) => void = () => {};
+  onEnd: (boot: Boot) => void = () => {};
   /** Told of every lifecycle event. */
   onEvent: () => void = () => {};
   #domain: Domain;
@@ -115,6 +118,7 @@ export class ModelHypervisor implements Hypervisor {
   perform(_domain: Domain, effect: Effect): Promise<Outcome> {
     this.effects.push(effect.kind);
     this.beforeEffect(effect.kind);
+    this.beforePerform(effect);
     if (!this.reachable) return Promise.resolve({ kind: "NotSent", message: "cannot connect to libvirt" });
     const planned = this.faults.findIndex((one) => one.effect === effect.kind);
     const fault = planned < 0 ? undefined : this.faults.splice(planned, 1)[0]?.fault;
@@ -140,6 +144,7 @@ export class ModelHypervisor implements Hypervisor {
     if (boot === undefined) return refused("domain is not running");
     boot.end = end;
     boot.endedBy = by;
+    this.onEnd(boot);
     this.#domain.lastStop = this.#timeline.now();
     if (!this.persistent) this.exists = false;
     this.#set({ state: "Shutoff", reason: end });

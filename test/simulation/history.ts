@@ -1,0 +1,219 @@
+import type { Decision } from "../../controller/decision.ts";
+import type { Effect } from "../../controller/ports.ts";
+import { operator, type Guest } from "./domain.ts";
+import { Ledger, type Violation } from "./ledger.ts";
+import { Random } from "./random.ts";
+import { World } from "./world.ts";
+
+/** What a history came to. */
+export interface HistoryReport {
+  seed: number;
+  violation: Violation | undefined;
+  /** What happened, in order, each line with its virtual time. */
+  lines: string[];
+  /** Which combinations of domain state, stage and fault it went through. */
+  coverage: Set<string>;
+}
+
+/** Things happen within this time; then the faults stop, and all must come to rest. */
+const busyMs = 400_000;
+
+type Happening = readonly [name: string, happen: (world: World, random: Random) => void];
+
+const requests: readonly [Happening, ...Happening[]] = [
+  ["restartGeneration is raised", (world) => world.api.apply({ restartGeneration: generation(world) + 1 })],
+  ["restartGeneration jumps", (world) => world.api.apply({ restartGeneration: generation(world) + 3 })],
+  [
+    "restartGeneration is lowered",
+    (world) => world.api.apply({ restartGeneration: Math.max(0, generation(world) - 1) }),
+  ],
+  [
+    "the annotation gets a new value",
+    (world) => world.api.annotate({ restart: `token-${world.timeline.now().epochMs}` }),
+  ],
+  [
+    "a hard restart is requested",
+    (world) => world.api.annotate({ restart: `hard-${world.timeline.now().epochMs}`, restartMode: "Hard" }),
+  ],
+  ["the mode annotation goes", (world) => world.api.annotate({ restartMode: undefined })],
+  ["the annotation goes", (world) => world.api.annotate({ restart: undefined })],
+  ["an old annotation comes back", (world) => world.api.annotate({ restart: "token-old" })],
+  ["a malformed annotation comes", (world) => world.api.annotate({ restart: "line\nbreak" })],
+];
+
+const operators: readonly [Happening, ...Happening[]] = [
+  ["an operator starts the domain", (world) => void world.hypervisor.start()],
+  ["an operator destroys it", (world) => void world.hypervisor.stop("Destroyed")],
+  ["an operator presses the button", (world) => void world.hypervisor.pressButton(operator)],
+  ["an operator pauses it", (world) => world.hypervisor.pause()],
+  ["an operator resumes it", (world) => world.hypervisor.resume()],
+  ["an operator saves it", (world) => void world.hypervisor.stop("Saved")],
+  ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
+  ["an operator undefines it", (world) => world.hypervisor.undefine()],
+  ["an operator defines it", (world) => world.hypervisor.define()],
+  ["the guest crashes", (world) => void world.hypervisor.stop("Crashed")],
+  ["the resource is deleted", (world) => world.api.delete()],
+  [
+    "the resource is created",
+    (world) => world.api.stored === undefined && world.api.create({ restartGeneration: 1 }),
+  ],
+  ["restarts are suspended", (world) => world.api.apply({ suspend: true })],
+  ["restarts are no longer suspended", (world) => world.api.apply({ suspend: false })],
+];
+
+const effects: readonly [Effect["kind"], ...Effect["kind"][]] = [
+  "Mark",
+  "Shutdown",
+  "Destroy",
+  "Start",
+  "Settle",
+  "Release",
+];
+
+const faults: readonly [Happening, ...Happening[]] = [
+  ["the controller is killed", (world) => world.restartController()],
+  ["the controller dies at an effect", (world, random) => void (world.crashAfterEffects = random.below(6))],
+  [
+    "status writes are lost",
+    (world, random) => outage(world, random, (on) => void (world.api.losesWrites = on)),
+  ],
+  ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", false)],
+  ["an effect's answer is lost", (world, random) => plan(world, random, "Unanswered", random.chance(0.5))],
+  [
+    "libvirt is away",
+    (world, random) => outage(world, random, (on) => void (world.hypervisor.reachable = !on)),
+  ],
+  ["libvirtd is restarted", (world) => world.hypervisor.restartDaemon()],
+  [
+    "the wall clock is set",
+    (world, random) => world.timeline.shiftWallClock((random.next() - 0.5) * 7_200_000),
+  ],
+  ["a pass comes for nothing", (world) => world.enqueue()],
+  [
+    "the API server becomes slow",
+    (world, random) => void (world.api.delays = { watchMs: random.below(3000), writeMs: random.below(3000) }),
+  ],
+  [
+    "libvirt becomes slow",
+    (world, random) => void (world.delays = { lookMs: random.below(500), performMs: random.below(2000) }),
+  ],
+];
+
+/** Runs the history of a seed against the controller's real code. */
+export async function runHistory(seed: number): Promise<HistoryReport> {
+  const random = new Random(seed);
+  const world = new World(spec(random), { off: random.chance(0.15) });
+  world.hypervisor.guest = guest(random);
+  const ledger = new Ledger(world);
+  const lines: string[] = [];
+  const coverage = new Set<string>();
+  const began = world.timeline.now().monotonicMs;
+  let fault = "none";
+  const note = (text: string) =>
+    lines.push(`${((world.timeline.now().monotonicMs - began) / 1000).toFixed(3).padStart(9)} s  ${text}`);
+  world.onDecision = (decision) => {
+    note(`${decision.rule}: ${describe(decision)}`);
+    coverage.add(`${world.hypervisor.domain.state} x ${decision.attempt?.stage ?? "none"} x ${fault}`);
+    ledger.decided(decision);
+  };
+  ledger.onEffect = (text) => note(`  ${text}`);
+  try {
+    // The resource is looked at once before anything happens to it: a baseline is no request.
+    await world.settle(1000);
+    ledger.begin();
+    for (let count = 1 + random.below(8); count > 0; count -= 1) {
+      const [name, happen] = random.pick(random.pick([requests, requests, operators, faults]));
+      const happens = () => {
+        fault = name;
+        note(`* ${name}`);
+        happen(world, random);
+      };
+      world.timeline.after(random.next() ** 3 * busyMs, happens);
+    }
+    await world.settle(busyMs);
+    note("* the faults stop");
+    heal(world);
+    await world.settle();
+    ledger.atRest();
+    world.enqueue();
+    await world.settle();
+    ledger.stays();
+  } catch (error) {
+    ledger.fail(
+      "no exception escapes the controller, and all comes to rest",
+      error instanceof Error ? error.message : String(error),
+    );
+  }
+  return { seed, violation: ledger.violation, lines, coverage };
+}
+
+/** Everything that only makes the controller's life hard ends; what people have done stays. */
+function heal(world: World): void {
+  world.crashAfterEffects = undefined;
+  world.hypervisor.faults.length = 0;
+  world.hypervisor.reachable = true;
+  world.api.losesWrites = false;
+  world.api.delays = { watchMs: 0, writeMs: 0 };
+  world.delays = { lookMs: 0, performMs: 0 };
+  world.enqueue();
+}
+
+function spec(random: Random): Record<string, unknown> {
+  const mode = random.pick(["Auto", "Auto", "Soft", "Hard"]);
+  return {
+    restartGeneration: random.below(3),
+    restartPolicy: {
+      mode,
+      soft: { timeoutSeconds: random.pick([5, 60, 120]), resendSeconds: random.pick([2, 30]) },
+      whenPaused: mode === "Soft" ? "Block" : random.pick(["Block", "Force"]),
+    },
+  };
+}
+
+function guest(random: Random): Guest {
+  const afterMs = random.pick([50, 3000, 4990, 20_000, 150_000]);
+  return random.pick<Guest>([
+    { kind: "Obeys", afterMs },
+    { kind: "Obeys", afterMs },
+    { kind: "Deaf" },
+    { kind: "Reboots", afterMs },
+  ]);
+}
+
+function generation(world: World): number {
+  return world.api.stored?.spec.restartGeneration ?? 0;
+}
+
+function plan(world: World, random: Random, kind: "Refused" | "Unanswered", applied: boolean): void {
+  world.hypervisor.faults.push({
+    effect: random.pick(effects),
+    fault: { kind, message: "as planned", applied },
+  });
+}
+
+function outage(world: World, random: Random, set: (on: boolean) => void): void {
+  set(true);
+  world.enqueue();
+  world.timeline.after(random.below(20_000), () => {
+    set(false);
+    world.enqueue();
+  });
+}
+
+function describe({ verdict }: Decision): string {
+  switch (verdict.kind) {
+    case "Act":
+      return `${verdict.effect.kind} (${verdict.message})`;
+    case "End":
+      return `${verdict.result} ${verdict.reason} (${verdict.evidence.join(", ")})`;
+    case "Blocked":
+    case "Unavailable":
+    case "Wait":
+      return `${verdict.kind} ${verdict.reason}`;
+    case "Rest":
+    case "Rebase":
+      return verdict.kind;
+    default:
+      return verdict satisfies never;
+  }
+}
