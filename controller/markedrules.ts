@@ -15,6 +15,8 @@ export const markedRules: readonly AttemptRule[] = [
   bootIsUnknown,
   stoppedAgain,
   stopped,
+  undefinedMeanwhile,
+  markLost,
   powerOff,
   waitWhilePaused,
   guestCrashed,
@@ -67,6 +69,21 @@ function stopped({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
     verdict: { kind: "Act", effect: { kind: "Start" }, reason: "Starting", message, announce: false },
     attempt: { ...inStage(attempt, "Starting", now), method: howItStopped(attempt, domain) },
   };
+}
+
+/** Somebody undefined the domain under its running guest: once that is off there is nothing left to start. */
+function undefinedMeanwhile({ attempt, persistent }: AttemptSubject): Ruling | undefined {
+  if (persistent) return undefined;
+  const message = "the domain was undefined while it was being restarted; its guest is left running";
+  return { attempt: { ...attempt, failure: { reason: "TransientDomain", message } } };
+}
+
+/** Somebody defined the domain anew, without the mark of the next boot: no signal without it. */
+function markLost({ attempt, marks }: AttemptSubject): Ruling | undefined {
+  if (marks.next?.attempt === attempt.id) return undefined;
+  if (marks.next === undefined) return { attempt: { ...attempt, marked: false } };
+  const message = `another attempt (${marks.next.attempt}) has marked the domain: do two controllers work on it?`;
+  return { attempt: { ...attempt, failure: { reason: "MarkReplaced", message } } };
 }
 
 /** The restart is forced: cut the power of the marked boot, and of no other. */

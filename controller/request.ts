@@ -1,4 +1,4 @@
-import type { RestartRequest } from "../crds/restart.ts";
+import { mostJoinedTokens, type RestartRequest } from "../crds/restart.ts";
 import {
   annotations,
   longestRestartToken,
@@ -86,6 +86,7 @@ export function joined(request: RestartRequest, other: RestartRequest): RestartR
   return {
     restartGeneration: higher ? other.restartGeneration : request.restartGeneration,
     restartToken: newer ? other.restartToken : request.restartToken,
+    joinedTokens: newer ? withJoined(request) : request.joinedTokens,
     mode: other.mode ?? request.mode,
     requestedAt: request.requestedAt,
   };
@@ -105,6 +106,11 @@ export function names(
   { restartGeneration, restartToken }: RestartRequest,
 ): boolean {
   return value !== undefined && (value === restartToken || value === String(restartGeneration));
+}
+
+/** The tokens that a request has served so far, as those that a newer one joins. */
+function withJoined({ restartToken, joinedTokens = [] }: RestartRequest): string[] | undefined {
+  return restartToken === undefined ? undefined : [...joinedTokens, restartToken].slice(-mostJoinedTokens);
 }
 
 function loweredGeneration(generation: number, served: number): Trigger {
@@ -160,7 +166,10 @@ function recordedToken(status: VirtualMachineStatus): Token {
 function servedTokens(status: VirtualMachineStatus): (string | undefined)[] {
   return [
     status.observedRestartToken,
-    ...(status.history ?? []).map((record) => record.request.restartToken),
+    ...(status.history ?? []).flatMap(({ request }) => [
+      request.restartToken,
+      ...(request.joinedTokens ?? []),
+    ]),
   ];
 }
 

@@ -11,6 +11,9 @@ export const restartMode = z
   );
 export type RestartMode = z.output<typeof restartMode>;
 
+/** How many joined tokens are remembered; of more, the oldest are forgotten. */
+export const mostJoinedTokens = 10;
+
 /** What asked for a restart: one or both of the triggers. */
 export const restartRequest = z
   .object({
@@ -19,6 +22,11 @@ export const restartRequest = z
       .string()
       .optional()
       .describe("The value of the annotation warmboot.dev/restart that requests it."),
+    joinedTokens: z
+      .array(z.string())
+      .max(mostJoinedTokens)
+      .optional()
+      .describe("Earlier values of the annotation that the same restart serves: a newer one joined them."),
     mode: restartMode.optional().describe("The mode that the annotation warmboot.dev/restart-mode asks for."),
     requestedAt: timestamp.describe("When the controller first saw the request."),
   })

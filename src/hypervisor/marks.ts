@@ -1,7 +1,7 @@
 import { XMLBuilder, XMLParser } from "fast-xml-parser";
 import { z } from "zod";
 import type { RequestMark } from "../../controller/ports.ts";
-import { restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
+import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
 
 /** A metadata element of a domain, as libvirt's SetMetadata takes it. */
@@ -27,7 +27,7 @@ export function bootMark(attempt: string): MetadataElement {
 }
 
 /** No mark that this program writes is longer; a longer one is somebody else's. */
-const longestMarkLength = 16_384;
+const longestMarkLength = 65_536;
 
 const builder = new XMLBuilder({
   ignoreAttributes: false,
@@ -51,6 +51,7 @@ const parser = new XMLParser({
 export function requestMark(mark: RequestMark): MetadataElement {
   const { attempt, resource, owner, request, startedAtMs, result, method } = mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
+  const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);
   const $ = withoutUndefined({
     attempt,
@@ -58,6 +59,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     owner,
     restartGeneration,
     restartToken,
+    joinedTokens,
     mode,
     requestedAt,
     startedAt,
@@ -67,12 +69,23 @@ export function requestMark(mark: RequestMark): MetadataElement {
   return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
 }
 
+/** Several tokens in one attribute, as JSON. */
+const tokens = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    context.addIssue({ code: "custom", message: "not JSON" });
+    return z.NEVER;
+  }
+});
+
 const attributes = z.object({
   attempt: z.string().regex(/^[0-9a-f]{32}$/),
   resource: z.string(),
   owner: z.string(),
   restartGeneration: z.coerce.number().int().optional(),
   restartToken: z.string().optional(),
+  joinedTokens: tokens.pipe(z.array(z.string()).max(mostJoinedTokens)).optional(),
   mode: restartMode.optional(),
   requestedAt: z.string(),
   startedAt: z.string(),

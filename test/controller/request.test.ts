@@ -257,3 +257,16 @@ test("a generation that is lowered below one that was served stays lowered: what
   assert.equal(world.status.observedRestartGeneration, 3);
   assert.equal(world.api.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
 });
+
+test("a value that a newer one joined was served with it: when it comes back it restarts nothing", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
+  world.api.annotate({ restart: "a" });
+  await world.settle(1000);
+  world.api.annotate({ restart: "b" });
+  await world.settle();
+  world.api.annotate({ restart: "a" });
+  await world.settle();
+  assert.equal(boots(world), 2);
+  assert.equal(world.api.notices.at(-1)?.reason, "RestartReverted");
+});

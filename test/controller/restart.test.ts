@@ -445,3 +445,28 @@ for (const [sentence, forMs, end] of [
     assert.equal(world.hypervisor.boots.length, 1);
   });
 }
+
+test("a domain that is undefined under its running guest is neither asked nor destroyed any more", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.undefine();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.ok(world.hypervisor.running !== undefined);
+  assert.equal(world.hypervisor.running.onReboot, "restart");
+  assert.equal(world.status.lastRestart?.reason, "TransientDomain");
+});
+
+test("a domain that is defined anew during the wait is marked again before it is asked again", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.undefine();
+  world.hypervisor.define();
+  await world.settle();
+  assert.deepEqual(world.hypervisor.effects.slice(0, 4), ["Mark", "Shutdown", "Mark", "Shutdown"]);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});

@@ -33,6 +33,8 @@ export class ModelApi implements VirtualMachines {
   losesWrites = false;
   /** Told when the resource has changed, or a write has to be tried again. */
   onChange: () => void = () => {};
+  /** The highest restartGeneration that was ever there: one above it is a request that nobody made before. */
+  highestGeneration = 0;
   #stored: VirtualMachine | undefined;
   #cached: VirtualMachine | undefined;
   #writing = false;
@@ -130,6 +132,7 @@ export class ModelApi implements VirtualMachines {
 
   #change(virtualMachine: VirtualMachine | undefined): void {
     this.#stored = virtualMachine && this.#versioned(virtualMachine);
+    this.highestGeneration = Math.max(this.highestGeneration, virtualMachine?.spec.restartGeneration ?? 0);
     const told = this.#stored;
     const tell = () => {
       this.#cached = told;

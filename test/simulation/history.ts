@@ -21,8 +21,14 @@ const busyMs = 400_000;
 type Happening = readonly [name: string, happen: (world: World, random: Random) => void];
 
 const requests: readonly [Happening, ...Happening[]] = [
-  ["restartGeneration is raised", (world) => world.api.apply({ restartGeneration: generation(world) + 1 })],
-  ["restartGeneration jumps", (world) => world.api.apply({ restartGeneration: generation(world) + 3 })],
+  [
+    "restartGeneration is raised",
+    (world) => world.api.apply({ restartGeneration: world.api.highestGeneration + 1 }),
+  ],
+  [
+    "restartGeneration jumps",
+    (world) => world.api.apply({ restartGeneration: world.api.highestGeneration + 3 }),
+  ],
   [
     "restartGeneration is lowered",
     (world) => world.api.apply({ restartGeneration: Math.max(0, generation(world) - 1) }),

@@ -27,6 +27,7 @@ const mark: fc.Arbitrary<RequestMark> = fc.record(
       {
         restartGeneration: fc.maxSafeNat(),
         restartToken: token,
+        joinedTokens: fc.array(token, { maxLength: 10 }),
         mode: fc.constantFrom(...restartMode.options),
         requestedAt: epochMs.map(formatTimestamp),
       },
