@@ -60,9 +60,6 @@ export class Ledger {
   /** All has come to rest: what is owed has been done. */
   atRest(): void {
     const { hypervisor, api, status } = this.#restState();
-    for (const { end, endedBy, startedBy } of hypervisor.boots) {
-      if (end === undefined || endedBy === undefined || startedBy === undefined) continue;
-    }
     const last = hypervisor.boots.at(-1);
     const stoppedByUs =
       last?.end !== undefined && last.endedBy !== undefined && this.#deeds.has(last.endedBy);
@@ -132,28 +129,13 @@ export class Ledger {
         this.#marks(effect.mark.attempt, running);
         return;
       case "Shutdown":
-        if (running !== undefined && !running.bootMarks.has(actor))
-          this.fail("no signal without every mark", "the boot does not carry the mark");
-        if (hypervisor.nextMark?.attempt !== actor)
-          this.fail("no signal without every mark", "the configuration does not carry the mark");
+        if (running !== undefined) this.#mustCarryMarks(actor, running, "no signal without every mark");
         return;
       case "Destroy":
-        // Between the look and the destroy lies one round trip, which nothing can close.
-        if (
-          running !== undefined &&
-          !running.bootMarks.has(actor) &&
-          this.#world.delays.performMs === 0 &&
-          this.#world.delays.lookMs === 0
-        ) {
-          this.fail("only a marked boot is destroyed", "the boot does not carry the mark");
-        }
+        if (running !== undefined) this.#mustCarryMarks(actor, running, "only a marked boot is destroyed");
         return;
       case "Start":
-        if (
-          isHeld(hypervisor.domain.reason) &&
-          this.#world.delays.performMs === 0 &&
-          this.#world.delays.lookMs === 0
-        ) {
+        if (this.#sawTheLatest && isHeld(hypervisor.domain.reason)) {
           this.fail("what is saved or migrated away is not started", hypervisor.domain.reason);
         }
         return;
@@ -163,6 +145,19 @@ export class Ledger {
       default:
         effect satisfies never;
     }
+  }
+
+  #mustCarryMarks(attempt: string, running: Boot, invariant: string): void {
+    if (!this.#sawTheLatest) return;
+    if (!running.bootMarks.has(attempt)) this.fail(invariant, "the boot does not carry the mark");
+    const { nextMark } = this.#world.hypervisor;
+    if (nextMark?.attempt !== attempt) this.fail(invariant, "the configuration does not carry the mark");
+  }
+
+  /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
+  get #sawTheLatest(): boolean {
+    const { lookMs, performMs } = this.#world.delays;
+    return lookMs === 0 && performMs === 0;
   }
 
   #marks(attempt: string, running: Boot | undefined): void {
