@@ -14,7 +14,7 @@ const reasonsWithGuestRunning = new Set([
 ]);
 
 /** Whether the guest may still obey the signals of an attempt that has failed. */
-export function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
+function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
   const { lastRestart } = status;
   if (lastRestart?.result !== "Failed" || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
   const endedAtMs = parseTimestamp(lastRestart.endedAt);

@@ -5,7 +5,6 @@ import type { Decision, Observation } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
 import type { Domain, Effect, Glance, Key, Look, Ports } from "./ports.ts";
-import { mayStopLate } from "./latestop.ts";
 import { readTriggers } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -18,7 +17,11 @@ interface Memory {
   /** The status as last computed: ahead of the API server's while a write is under way. */
   status: VirtualMachineStatus;
   attempt: Attempt | undefined;
+  /** The power in which the domain's marks were last read; undefined: this process has not read them yet. */
+  marksReadIn: Power | undefined;
 }
+
+type Power = "On" | "Off";
 
 /** More passes in a row than any path of a restart takes: the key then waits for its turn like every other. */
 const mostPasses = 16;
@@ -68,20 +71,22 @@ export class Reconciler {
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
     const { virtualMachine, attempt } = memory;
-    const domain = await this.#lookAt(virtualMachine, attempt);
+    const domain = await this.#lookAt(memory);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     return { virtualMachine, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
-  async #lookAt(virtualMachine: VirtualMachine, attempt: Attempt | undefined): Promise<Glance | Look> {
+  async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
     if (attempt !== undefined) return hypervisor.look(reference, attempt.id);
     const seen = await hypervisor.glance(reference);
-    if (seen.kind !== "Present" || !marksMatter(virtualMachine, seen.domain, clock.now().epochMs))
-      return seen;
-    return hypervisor.look(reference, undefined);
+    if (seen.kind !== "Present") return seen;
+    // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
+    const isNews = marksReadIn !== powerOf(seen.domain);
+    const isAsked = mayBeBusy(virtualMachine, clock.now().epochMs);
+    return isNews || isAsked ? hypervisor.look(reference, undefined) : seen;
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
@@ -96,7 +101,7 @@ export class Reconciler {
     const known = this.#memory.get(key);
     if (seen === undefined) return known?.attempt?.marked === true ? known : undefined;
     if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
-      return { virtualMachine: seen, status: seen.status, attempt: undefined };
+      return { virtualMachine: seen, status: seen.status, attempt: undefined, marksReadIn: undefined };
     }
     return { ...known, virtualMachine: { ...seen, status: known.status } };
   }
@@ -106,7 +111,10 @@ export class Reconciler {
     const { virtualMachine } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
-    this.#memory.set(key, { virtualMachine, status, attempt });
+    const marksReadIn = hasMarks(observation.domain)
+      ? powerOf(observation.domain.domain)
+      : this.#memory.get(key)?.marksReadIn;
+    this.#memory.set(key, { virtualMachine, status, attempt, marksReadIn });
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
     virtualMachines.writeStatus(virtualMachine, status);
@@ -154,12 +162,19 @@ export class Reconciler {
   }
 }
 
-/** Whether the domain's own record can say anything about a resource without an attempt in this process. */
-function marksMatter(virtualMachine: VirtualMachine, domain: Domain, epochMs: number): boolean {
+function powerOf({ id }: Domain): Power {
+  return id === undefined ? "Off" : "On";
+}
+
+function hasMarks(domain: Glance | Look): domain is Look & { kind: "Present" } {
+  return domain.kind === "Present" && "marks" in domain;
+}
+
+/** Whether a resource without an attempt in this process asks for one, or had one when its status was written. */
+function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
   if (virtualMachine.status.attempt !== undefined) return true;
-  if (domain.id === undefined && mayStopLate(virtualMachine, epochMs)) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
-  return kind === "Requested" || kind === "Cancelled" || kind === "FirstSight";
+  return kind === "Requested" || kind === "Cancelled";
 }
 
 /** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */

@@ -89,3 +89,18 @@ test("the status of an older backup learns the result from the domain, which som
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(world.status.observedRestartGeneration, 1);
 });
+
+test("the status of an attempt is lost and its annotation is gone when the controller dies: the guest is started all the same", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
+  world.api.losesWrites = true;
+  world.api.annotate({ restart: "a" });
+  await world.settle(1000);
+  world.api.annotate({ restart: undefined });
+  world.crashAfterEffects = 0;
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.observedRestartToken, "a");
+});
