@@ -69,6 +69,9 @@ export interface Failure {
 /** An effect that is refused this often in a row fails the attempt. */
 export const mostRefusals = 4;
 
+/** Time to wait when libvirt could not be asked, in milliseconds. */
+const notSentDelayMs = 100;
+
 /** Time to wait after the n-th refusal in a row, in milliseconds: 1, 2, 4 s. */
 function refusalDelayMs(refusals: number): number {
   return 1000 * 2 ** (refusals - 1);
@@ -138,7 +141,7 @@ export function forced(attempt: Attempt, forcedBecause: string): Attempt {
 export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, now: Instant): Attempt {
   switch (outcome.kind) {
     case "NotSent":
-      return attempt;
+      return afterNotSent(attempt, effect, outcome.message, now);
     case "Unanswered":
       return afterSilence(attempt, effect, now);
     case "Refused":
@@ -148,6 +151,13 @@ export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, 
     default:
       return outcome satisfies never;
   }
+}
+
+/** Nothing happened, and looking may work all the same: without a pause it would be tried in a tight loop. */
+function afterNotSent(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
+  const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count : 0;
+  const retryAtMs = now.monotonicMs + notSentDelayMs;
+  return { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
 }
 
 /**

@@ -11,10 +11,12 @@ import { joined, tellsOfUnended, type Trigger } from "./request.ts";
  */
 export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
   const { virtualMachine, attempt, now, nonce } = observation;
-  if (attempt !== undefined) return joinedAttempt(observation, attempt, trigger);
-  const policy = virtualMachine.spec.restartPolicy;
+  if (attempt?.marked === true) return joinedAttempt(observation, attempt, trigger);
+  // An attempt that waits may have begun before the domain could be asked what it remembers.
   const adopted = adoptedAttempt(observation);
   if (adopted !== undefined) return adopted;
+  if (attempt !== undefined) return joinedAttempt(observation, attempt, trigger);
+  const policy = virtualMachine.spec.restartPolicy;
   if (trigger.kind !== "Requested" && trigger.kind !== "Cancelled") return undefined;
   return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
 }

@@ -4,7 +4,7 @@ import { attemptRules } from "./attemptrules.ts";
 import { currentAttempt } from "./currentattempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
 import type { Instant } from "./ports.ts";
-import { deadlineMs, readTriggers } from "./request.ts";
+import { deadlineMs, readTriggers, type Trigger } from "./request.ts";
 import { resourceRules } from "./resourcerules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
@@ -14,12 +14,12 @@ export function decide(observation: Observation): Decision {
   const attempt = currentAttempt(observation, trigger);
   const subject: Subject = { virtualMachine, domain, rivals, trigger, attempt, now };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined) return untilDeadline({ attempt, ...general }, observation);
+  if (general !== undefined) return untilDeadline({ trigger, attempt, ...general }, observation);
   if (attempt === undefined || domain.kind !== "Present" || !("marks" in domain)) {
-    return { rule: "nothingRequested", verdict: { kind: "Rest" }, attempt: undefined };
+    return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  const decided = decideAttempt({ ...domain, virtualMachine, policy, attempt, now });
+  const decided = decideAttempt({ ...domain, virtualMachine, policy, attempt, now }, trigger);
   const decision = heldBack(settledFirst(decided, virtualMachine), now);
   return untilDeadline(decision, observation);
 }
@@ -63,7 +63,7 @@ function heldBack(decision: Decision, now: Instant): Decision {
   ) {
     return decision;
   }
-  const message = `libvirt refused, and is asked again: ${refusal.message}`;
+  const message = `${refusal.message}; libvirt is asked again`;
   return {
     ...decision,
     verdict: { kind: "Wait", reason: verdict.reason, message, untilMs: refusal.retryAtMs },
@@ -71,12 +71,14 @@ function heldBack(decision: Decision, now: Instant): Decision {
 }
 
 /** A ruling that only changes the attempt (it is forced, or it has failed) sends it through the rules again. */
-function decideAttempt(subject: AttemptSubject): Decision {
+function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
   const ruling = firstRuling(attemptRules(subject.attempt), subject);
   if (ruling === undefined)
     throw new Error("the rules for an attempt cover every state; this one fell through");
   const { attempt = subject.attempt } = ruling;
-  return "verdict" in ruling ? { ...ruling, attempt } : decideAttempt({ ...subject, attempt });
+  return "verdict" in ruling
+    ? { ...ruling, trigger, attempt }
+    : decideAttempt({ ...subject, attempt }, trigger);
 }
 
 function firstRuling<S, R>(rules: readonly Rule<S, R>[], subject: S): (R & { rule: string }) | undefined {

@@ -62,6 +62,8 @@ export type Verdict =
 export interface Decision {
   rule: string;
   verdict: Verdict;
+  /** What the triggers said. */
+  trigger: Trigger;
   /** The attempt as the rules left it; undefined where none is under way. */
   attempt: Attempt | undefined;
 }

@@ -143,8 +143,9 @@ function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefin
 function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
   if (domain.state === "Shutdown") return undefined;
   const { lastSignal } = attempt;
-  const resend = lastSignal !== undefined;
-  if (resend && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000) return undefined;
+  const isFirst = attempt.firstSignal === undefined && attempt.refusal === undefined;
+  if (lastSignal !== undefined && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000)
+    return undefined;
   const message = "the guest is asked to shut down by the ACPI power button";
   const notice: Notice = { type: "Normal", reason: "RestartStarted", action: "Restart", note: message };
   return {
@@ -154,7 +155,7 @@ function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | unde
       reason: "ShuttingDown",
       message,
       announce: true,
-      notice: resend ? undefined : notice,
+      notice: isFirst ? notice : undefined,
     },
     attempt: inStage(attempt, "ShuttingDown", now),
   };

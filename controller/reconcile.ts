@@ -1,7 +1,7 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
 import { afterEffect, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
-import type { Decision, Observation } from "./decision.ts";
+import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
 import type { Domain, Effect, Glance, Key, Look, Ports } from "./ports.ts";
@@ -45,6 +45,8 @@ export class Reconciler {
         return undefined;
       }
       const decision = decide(observation);
+      // Neither a status nor an Event may tell of what is not done.
+      if (this.#ending && disturbsGuest(decision.verdict)) return undefined;
       this.#ports.journal.decided(key, decision);
       this.#record(key, observation, decision);
       const again = await this.#act(key, observation, decision);
@@ -134,7 +136,6 @@ export class Reconciler {
       case "End":
         return "Now";
       case "Act":
-        if (this.#ending && disturbsGuest(verdict.effect)) return undefined;
         if (attempt !== undefined) await this.#perform(key, observation, attempt, verdict.effect);
         return "Now";
       default:
@@ -178,6 +179,6 @@ function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
 }
 
 /** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */
-function disturbsGuest({ kind }: Effect): boolean {
-  return kind === "Mark" || kind === "Shutdown" || kind === "Destroy";
+function disturbsGuest(verdict: Verdict): boolean {
+  return verdict.kind === "Act" && ["Mark", "Shutdown", "Destroy"].includes(verdict.effect.kind);
 }

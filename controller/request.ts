@@ -67,7 +67,8 @@ export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine
   return mark.result === undefined && mark.owner === `${namespace}/${name}`;
 }
 
-function isServed(request: RestartRequest, status: VirtualMachineStatus): boolean {
+/** Whether a status counts a request as served, by itself or joined to another. */
+export function isServed(request: RestartRequest, status: VirtualMachineStatus): boolean {
   const { restartGeneration, restartToken } = request;
   const generationServed =
     restartGeneration === undefined || restartGeneration <= (status.observedRestartGeneration ?? -1);

@@ -1,11 +1,16 @@
 import type { Condition } from "../crds/condition.ts";
-import type { RestartAttempt, RestartRecord } from "../crds/restart.ts";
+import type { RestartAttempt, RestartRecord, RestartRequest } from "../crds/restart.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
-import { historyLength, type DomainStatus, type VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import {
+  historyLength,
+  type DomainStatus,
+  type VirtualMachine,
+  type VirtualMachineStatus,
+} from "../crds/virtualmachine.ts";
 import type { Attempt } from "./attempt.ts";
 import { conditionsFor } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
-import { servedBy, type Served } from "./request.ts";
+import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
 /**
  * The whole status, from what was seen and what was decided: the only place that computes one. As JSON, where
@@ -19,31 +24,45 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     verdict.kind === "End" && attempt !== undefined ? recordOf(attempt, verdict, now.epochMs) : undefined;
   const inFlight = record === undefined ? attempt : undefined;
   const served = servedNow(verdict, record);
-  const status: VirtualMachineStatus = {
+  const past: VirtualMachineStatus = {
     observedGeneration: virtualMachine.metadata.generation,
-    observedRestartGeneration: servedGeneration(verdict, served, before),
+    observedRestartGeneration: servedGeneration(verdict, served, virtualMachine),
     observedRestartToken: served.observedRestartToken ?? before.observedRestartToken,
-    request: inFlight?.request,
-    domain: domainStatus(observation),
-    attempt: inFlight && attemptStatus(inFlight),
     lastRestart: record ?? before.lastRestart,
     history: record ? [record, ...(before.history ?? [])].slice(0, historyLength) : before.history,
   };
-  const { lastRestart } = status;
+  const { lastRestart } = past;
   const conditions = conditionsFor({ observation, verdict, attempt: inFlight, lastRestart });
-  return { ...status, conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)) };
+  return {
+    ...past,
+    request: waitingRequest(decision.trigger, past) ?? inFlight?.request,
+    domain: domainStatus(observation),
+    attempt: inFlight && attemptStatus(inFlight),
+    conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)),
+  };
+}
+
+/**
+ * The request that is recorded so that it outlives its annotation: also one that came too late for the attempt
+ * in flight, and gets a restart of its own after it.
+ */
+function waitingRequest(trigger: Trigger, status: VirtualMachineStatus): RestartRequest | undefined {
+  return trigger.kind === "Requested" && !isServed(trigger.request, status) ? trigger.request : undefined;
 }
 
 /** An ended request never takes the baseline back; only a revert does. */
 function servedGeneration(
   verdict: Verdict,
   served: Served,
-  before: VirtualMachineStatus,
+  { spec, status }: VirtualMachine,
 ): number | undefined {
   const { observedRestartGeneration } = served;
-  if (observedRestartGeneration === undefined) return before.observedRestartGeneration;
+  if (observedRestartGeneration === undefined) return status.observedRestartGeneration;
   if (verdict.kind === "Rebase") return observedRestartGeneration;
-  return Math.max(observedRestartGeneration, before.observedRestartGeneration ?? 0);
+  const ended = Math.max(observedRestartGeneration, status.observedRestartGeneration ?? 0);
+  // Taken back by lowering it: what was never served is no baseline to revert from.
+  const isSkipped = verdict.kind === "End" && verdict.result === "Skipped";
+  return isSkipped ? Math.min(ended, spec.restartGeneration ?? ended) : ended;
 }
 
 function servedNow(verdict: Verdict, record: RestartRecord | undefined): Served {

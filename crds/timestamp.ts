@@ -8,11 +8,11 @@ export function formatTimestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }
 
-const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}([.,]\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** Milliseconds since 1970 of an RFC 3339 time; undefined for any other text. */
+/** Milliseconds since 1970 of an RFC 3339 time, also with the comma of `date -Ins`; undefined for any other text. */
 export function parseTimestamp(text: string): number | undefined {
   if (!rfc3339.test(text)) return undefined;
-  const epochMs = Date.parse(text);
+  const epochMs = Date.parse(text.replace(",", "."));
   return Number.isNaN(epochMs) ? undefined : epochMs;
 }

@@ -47,14 +47,14 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       if (domain !== undefined) enqueue(queue, virtualMachines, domain);
     },
   });
-  const libvirt = Promise.withResolvers<void>();
+  const libvirtTried = Promise.withResolvers<void>();
   const hypervisor = new LibvirtHypervisor(
     (listener) =>
       new Session(options.connect, {
         listener: (event) => {
           listener(event);
           logSession(log, event);
-          libvirt.resolve();
+          libvirtTried.resolve();
         },
       }),
     (changed) => enqueue(queue, virtualMachines, changed),
@@ -72,7 +72,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const watching = virtualMachines.run(signal);
   try {
     // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
-    await Promise.all([virtualMachines.synced(signal), libvirt.promise]);
+    await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
     log.info({ virtualMachines: [...virtualMachines.keys()].length }, "ready");
     await queue.run(options.workers, (key) => reconcileOnce(key, reconciler, queue), signal);
   } catch (error) {
@@ -87,6 +87,13 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   await Promise.all([hypervisor.close(), watching]);
   await client.close();
   log.info("ended");
+}
+
+/** Rejects with the signal's reason when it comes first. */
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
+  await Promise.race([promise, aborted.promise]);
 }
 
 async function reconcileOnce(key: string, reconciler: Reconciler, queue: KeyedQueue): Promise<void> {

@@ -13,7 +13,7 @@ import { ApiError, UnreachableError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
 import type { KeyedQueue } from "./kubernetes/queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
-import { keyOf, type KubernetesObject } from "./kubernetes/resource.ts";
+import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
 
 /** What the resources are read with and written through. */
@@ -110,17 +110,13 @@ export class ApiVirtualMachines implements VirtualMachines {
   async #write(key: Key, virtualMachine: VirtualMachine, status: VirtualMachineStatus): Promise<void> {
     const writing: Writing = {};
     this.#writing.set(key, writing);
-    try {
-      const written = await this.#writeOnce(key, virtualMachine, status);
-      const { next } = writing;
-      this.#writing.delete(key);
-      if (next === undefined || written === undefined) return;
-      // A status that was computed before this write came back is still guarded by what this write left.
-      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
-      this.writeStatus(isOurs ? written : next.virtualMachine, next.status);
-    } finally {
-      this.#writing.delete(key);
-    }
+    const written = await this.#writeOnce(key, virtualMachine, status);
+    this.#writing.delete(key);
+    const { next } = writing;
+    if (next === undefined || written === undefined) return;
+    // A status that was computed before this write came back is still guarded by what this write left.
+    const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
+    this.writeStatus(isOurs ? written : next.virtualMachine, next.status);
   }
 
   async #writeOnce(
@@ -139,11 +135,10 @@ export class ApiVirtualMachines implements VirtualMachines {
       );
       return this.#taken(key, outcome);
     } catch (error) {
-      log.warn(
-        { ...virtualMachine.metadata, annotations: undefined, err: error },
-        "the status could not be written; it is tried again",
-      );
-      queue.addRateLimited(key);
+      log.warn({ ...parseKey(key), err: error }, "the status could not be written; it is tried again");
+      const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
+      if (retryAfterMs === undefined) queue.addRateLimited(key);
+      else queue.addAfter(key, retryAfterMs);
       return undefined;
     }
   }
@@ -164,7 +159,7 @@ export class ApiVirtualMachines implements VirtualMachines {
         return undefined;
       case "Rejected":
         log.error(
-          { key },
+          parseKey(key),
           `the API server refused a status, is its CRD older than this controller? ${outcome.message}`,
         );
         return undefined;

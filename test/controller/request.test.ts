@@ -270,3 +270,56 @@ test("a value that a newer one joined was served with it: when it comes back it 
   assert.equal(boots(world), 2);
   assert.equal(world.api.notices.at(-1)?.reason, "RestartReverted");
 });
+
+test("a request that comes too late to join, and whose annotation is gone before its turn, still gets its restart", async () => {
+  const world = await settledWorld();
+  world.delays = { lookMs: 0, performMs: 1000 };
+  world.api.annotate({ restart: "a" });
+  await world.settle(4500);
+  assert.equal(world.status.attempt?.request.restartToken, "a");
+  world.api.annotate({ restart: "b" });
+  await world.settle(2000);
+  world.api.annotate({ restart: undefined });
+  await world.settle();
+  assert.equal(boots(world), 3);
+  assert.equal(world.status.observedRestartToken, "b");
+  assert.equal(world.status.request, undefined);
+});
+
+test("a request that waited since before libvirt could be asked does not hide what the domain remembers", async () => {
+  const world = await settledWorld();
+  world.api.losesWrites = true;
+  world.api.annotate({ restart: "a" });
+  await world.settle();
+  world.hypervisor.reachable = false;
+  world.restartController();
+  world.api.losesWrites = false;
+  world.api.annotate({ restart: "b" });
+  await world.settle(1000);
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  world.api.annotate({ restart: "a" });
+  await world.settle();
+  assert.equal(boots(world), 3);
+  assert.deepEqual(
+    world.status.history?.map(({ request }) => request.restartToken),
+    ["b", "a"],
+  );
+});
+
+test("a waiting request that is taken back by lowering the generation below the baseline reverts once, and only down", async () => {
+  const world = await settledWorld({ restartGeneration: 5 });
+  world.hypervisor.pause();
+  world.api.apply({ restartGeneration: 6 });
+  await world.settle();
+  world.api.writes.length = 0;
+  world.api.notices.length = 0;
+  world.api.apply({ restartGeneration: 3 });
+  await world.settle();
+  assert.ok(world.api.writes.every(({ observedRestartGeneration }) => observedRestartGeneration === 3));
+  assert.deepEqual(
+    world.api.notices.map(({ reason }) => reason),
+    ["RestartReverted", "RestartCancelled"],
+  );
+});

@@ -194,6 +194,21 @@ test("a signal without an answer may have been heard: the guest gets its time, a
   assert.equal(world.status.lastRestart?.method, "Soft");
 });
 
+test("an effect that could not be sent is tried again after a pause, and told once", async () => {
+  const world = await settledWorld();
+  const notSent = { effect: "Shutdown", fault: { kind: "NotSent", message: "no connection" } } as const;
+  world.hypervisor.faults.push(notSent, notSent, notSent, notSent, notSent, notSent);
+  const beganAtMs = world.timeline.now().epochMs;
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.method, "Soft");
+  assert.equal(Date.parse(world.status.lastRestart.endedAt) - beganAtMs, 600 + 200);
+  assert.deepEqual(
+    world.api.notices.map(({ reason }) => reason),
+    ["RestartStarted", "RestartSucceeded"],
+  );
+});
+
 test("a guest that goes off while its signal is refused was not forced, and nothing says that it was", async () => {
   const world = await settledWorld();
   world.hypervisor.beforeEffect = (effect) => {

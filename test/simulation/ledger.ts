@@ -65,8 +65,10 @@ export class Ledger {
       last?.end !== undefined && last.endedBy !== undefined && this.#deeds.has(last.endedBy);
     if (stoppedByUs && hypervisor.exists && api.stored !== undefined && !isHeld(hypervisor.domain.reason)) {
       const told = status?.lastRestart?.result === "Failed" || status?.lastRestart?.result === "Unverified";
+      // A resource that was created anew has no memory of a failure that was told to the deleted one.
+      const toldBefore = hypervisor.nextMark?.result !== undefined;
       const waits = status?.attempt !== undefined;
-      if (!told && !waits)
+      if (!told && !toldBefore && !waits)
         this.fail(
           "what our action stopped is started, or its failure is told",
           `it is off, and the status says ${status?.lastRestart?.result}`,
