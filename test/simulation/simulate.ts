@@ -18,8 +18,8 @@ for (; done < histories; done += 1) {
   const report = await runHistory(firstSeed + done);
   for (const combination of report.coverage) coverage.set(combination, (coverage.get(combination) ?? 0) + 1);
   if (report.violation !== undefined) {
-    console.log(`seed ${report.seed} violates "${report.violation.invariant}": ${report.violation.how}`);
-    for (const line of report.lines) console.log(line);
+    console.error(`seed ${report.seed} violates "${report.violation.invariant}": ${report.violation.how}`);
+    for (const line of report.lines) console.error(line);
     process.exitCode = 1;
     break;
   }
