@@ -25,6 +25,8 @@ export interface Attempt {
   readonly startedAtMs: number;
   /** Whether the domain carries the marks. */
   readonly marked: boolean;
+  /** Whether any of them may be there, so that the guest has to be let go. */
+  readonly touched: boolean;
   /** When this process wrote them: a stop after that is the end of the old boot, whoever caused it. */
   readonly markedAt?: Instant | undefined;
   /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
@@ -87,6 +89,7 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
     marked: false,
+    touched: false,
     method: "Start",
     released: false,
     settled: false,
@@ -122,6 +125,7 @@ export function adoptAttempt(
     stageStartedAtMs: now.epochMs,
     startedAtMs: mark.startedAtMs,
     marked: true,
+    touched: true,
     method: mark.method ?? (mode === "Hard" ? "Hard" : "Soft"),
     forcedBecause: known?.forcedBecause,
   };
@@ -139,15 +143,15 @@ export function forced(attempt: Attempt, forcedBecause: string): Attempt {
 
 /** The attempt after an effect. */
 export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, now: Instant): Attempt {
+  if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);
+  const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
   switch (outcome.kind) {
-    case "NotSent":
-      return afterNotSent(attempt, effect, outcome.message, now);
     case "Unanswered":
-      return afterSilence(attempt, effect, now);
+      return afterSilence(asked, effect, now);
     case "Refused":
-      return afterRefusal(attempt, effect, outcome.message, now);
+      return afterRefusal(asked, effect, outcome.message, now);
     case "Done":
-      return afterSuccess(attempt, effect, now);
+      return afterSuccess(asked, effect, now);
     default:
       return outcome satisfies never;
   }

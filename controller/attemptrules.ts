@@ -29,7 +29,7 @@ function endedBefore({ attempt }: AttemptSubject): Ruling | undefined {
 function failed({ attempt, domain }: AttemptSubject): Ruling | undefined {
   if (attempt.failure === undefined) return undefined;
   const { reason, message } = attempt.failure;
-  if (attempt.marked && !attempt.released && domain.id !== undefined) {
+  if (attempt.touched && !attempt.released && domain.id !== undefined) {
     const effect = { kind: "Release", attempt: attempt.id } as const;
     return { verdict: { kind: "Act", effect, reason, message, announce: false } };
   }

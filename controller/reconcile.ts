@@ -82,7 +82,8 @@ export class Reconciler {
   async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
-    if (attempt !== undefined) return hypervisor.look(reference, attempt.id);
+    // An attempt that waits has marked nothing: what matters is what an earlier one has left.
+    if (attempt !== undefined) return hypervisor.look(reference, attempt.marked ? attempt.id : undefined);
     const seen = await hypervisor.glance(reference);
     if (seen.kind !== "Present") return seen;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.

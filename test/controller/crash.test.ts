@@ -104,3 +104,20 @@ test("the status of an attempt is lost and its annotation is gone when the contr
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(world.status.observedRestartToken, "a");
 });
+
+test("the controller dies and libvirt is away when the next one starts: it goes on with the same attempt", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.reachable = false;
+  world.restartController();
+  await world.settle(1000);
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Hard");
+});

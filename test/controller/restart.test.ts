@@ -275,7 +275,7 @@ test("no mark, no signal: where the marks are refused the guest is left alone", 
   world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
   world.api.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, ["Mark", "Mark", "Mark", "Mark"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Mark", "Mark", "Mark", "Release"]);
   assert.equal(world.status.lastRestart?.reason, "MarkRefused");
 });
 

@@ -28,9 +28,10 @@ export type End = "Shutdown" | "Destroyed" | "Crashed" | "Saved" | "Migrated";
 /** One boot of the model's domain, from start to end. */
 export interface Boot {
   readonly startedBy: Actor;
+  readonly startedAtMs: number;
   /** Attempts whose mark it carries. */
   readonly bootMarks: Set<string>;
-  readonly requestMark: RequestMark | undefined;
+  requestMark: RequestMark | undefined;
   onReboot: "restart" | "destroy";
   /** How often its power button was pressed. */
   signals: number;
@@ -185,6 +186,16 @@ export class ModelHypervisor implements Hypervisor {
     this.onEvent();
   }
 
+  /** Somebody reverts to a snapshot that was taken before any restart: the boot runs on without its marks. */
+  revert(): void {
+    const boot = this.running;
+    if (boot === undefined) return;
+    boot.bootMarks.clear();
+    boot.requestMark = undefined;
+    boot.onReboot = "restart";
+    this.#set({ state: "Running", reason: "FromSnapshot", id: this.#domain.id });
+  }
+
   /** libvirtd was restarted: IDs are given out anew, and the reason of a domain that is off is forgotten. */
   restartDaemon(): void {
     this.#nextId = 1;
@@ -195,7 +206,9 @@ export class ModelHypervisor implements Hypervisor {
 
   #boot(startedBy: Actor): void {
     const requestMark = this.#nextMark;
-    this.boots.push({ startedBy, bootMarks: new Set(), requestMark, onReboot: "restart", signals: 0 });
+    const startedAtMs = this.#timeline.now().monotonicMs;
+    const bootMarks = new Set<string>();
+    this.boots.push({ startedBy, startedAtMs, bootMarks, requestMark, onReboot: "restart", signals: 0 });
   }
 
   #answer(boot: Boot, guest: Guest, by: Actor): void {

@@ -57,6 +57,7 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
   ["an operator undefines it", (world) => world.hypervisor.undefine()],
   ["an operator defines it", (world) => world.hypervisor.define()],
+  ["an operator reverts to a snapshot", (world) => world.hypervisor.revert()],
   ["the guest crashes", (world) => void world.hypervisor.stop("Crashed")],
   ["the resource is deleted", (world) => world.api.delete()],
   [
@@ -94,6 +95,7 @@ const faults: readonly [Happening, ...Happening[]] = [
     "the wall clock is set",
     (world, random) => world.timeline.shiftWallClock((random.next() - 0.5) * 7_200_000),
   ],
+  ["an older backup of the API server is restored", (world) => world.api.restore(world.backup)],
   ["a pass comes for nothing", (world) => world.enqueue()],
   [
     "the API server becomes slow",
@@ -105,12 +107,18 @@ const faults: readonly [Happening, ...Happening[]] = [
   ],
 ];
 
+const onlyRequests: readonly [typeof requests] = [requests];
+const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
+
+/** Happenings that the controller cannot be blamed for, or that take away what it knows. */
+export const disturbances: ReadonlySet<string> = new Set([...operators, ...faults].map(([name]) => name));
+
 /** Runs the history of a seed against the controller's real code. */
 export async function runHistory(seed: number): Promise<HistoryReport> {
   const random = new Random(seed);
   const world = new World(spec(random), { off: random.chance(0.15) });
   world.hypervisor.guest = guest(random);
-  const ledger = new Ledger(world);
+  const ledger = new Ledger(world, disturbances);
   const lines: string[] = [];
   const coverage = new Set<string>();
   const began = world.timeline.now().monotonicMs;
@@ -127,14 +135,20 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
     // The resource is looked at once before anything happens to it: a baseline is no request.
     await world.settle(1000);
     ledger.begin();
-    for (let count = 1 + random.below(8); count > 0; count -= 1) {
-      const [name, happen] = random.pick(random.pick([requests, requests, operators, faults]));
-      const happens = () => {
+    world.backup = world.api.stored;
+    const kinds = random.pick([onlyRequests, allKinds, allKinds]);
+    let atMs = 0;
+    for (let count = 1 + random.below(10); count > 0; count -= 1) {
+      const [name, happen] = random.pick(random.pick(kinds));
+      // Many faults only meet when they come close to each other.
+      atMs = random.chance(0.6) ? Math.min(busyMs, atMs + random.below(6000)) : random.below(busyMs);
+      world.timeline.after(atMs, () => {
         fault = name;
         note(`* ${name}`);
+        ledger.happens(name);
         happen(world, random);
-      };
-      world.timeline.after(random.next() ** 3 * busyMs, happens);
+        ledger.happened();
+      });
     }
     await world.settle(busyMs);
     note("* the faults stop");

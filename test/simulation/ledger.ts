@@ -1,4 +1,6 @@
-import type { Decision } from "../../controller/decision.ts";
+import type { RestartRequest } from "../../crds/restart.ts";
+import type { Decision, Verdict } from "../../controller/decision.ts";
+import type { Attempt } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Boot } from "./domain.ts";
 import type { World } from "./world.ts";
@@ -11,12 +13,22 @@ export interface Violation {
 
 /** What one attempt did, as the outside world saw it. */
 interface Deeds {
+  /** What it was begun for, before anything joined. */
+  request: string;
   ended: Set<Boot>;
-  requests: Set<string>;
+  started: number;
   /** The boot that ran when the attempt marked it; undefined where the domain was off. */
   marked: Boot | undefined;
-  bootsAtMark: number;
+  /** How many boots there had been then; undefined before. */
+  bootsAtMark: number | undefined;
+  /** Whether its result is on the domain. */
+  settled: boolean;
 }
+
+type Ended = Verdict & { kind: "End" };
+
+/** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
+const lateMs = 590_000;
 
 /** Keeps account of what the controller does, and holds the invariants against it. */
 export class Ledger {
@@ -24,66 +36,63 @@ export class Ledger {
   onEffect: (text: string) => void = () => {};
   readonly #world: World;
   readonly #deeds = new Map<string, Deeds>();
+  /** When each generation and each token was first asked for, on the monotonic clock. */
+  readonly #requestedAtMs = new Map<string, number>();
+  /** What has happened so far, by name. */
+  readonly #happenings = new Set<string>();
+  readonly #disturbances: ReadonlySet<string>;
+  #stoppedAtMs = 0;
+  #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
   #effectsAtRest = 0;
 
-  constructor(world: World) {
+  constructor(world: World, disturbances: ReadonlySet<string>) {
     this.#world = world;
+    this.#disturbances = disturbances;
   }
 
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
-    this.#world.hypervisor.onEnd = (boot) => this.#ended(boot);
+    this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
+    this.happened();
   }
 
   fail(invariant: string, how: string): void {
     this.violation ??= { invariant, how };
   }
 
+  /** Something is about to happen. */
+  happens(name: string): void {
+    this.#happenings.add(name);
+  }
+
+  /** It has happened: new requests may be there. */
+  happened(): void {
+    const { stored } = this.#world.api;
+    const now = this.#world.timeline.now().monotonicMs;
+    const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
+    for (const name of names)
+      if (!this.#requestedAtMs.has(String(name))) this.#requestedAtMs.set(String(name), now);
+  }
+
   /** A decision; its results are checked against what really happened. */
   decided({ verdict, attempt }: Decision): void {
-    if (attempt !== undefined) this.#of(attempt.id).requests.add(requestOf(attempt.request));
-    if (verdict.kind !== "End" || attempt === undefined || verdict.result !== "Succeeded") return;
-    if (verdict.evidence.length === 0)
-      this.fail("success has evidence", "a success was recorded without any");
-    const deeds = this.#deeds.get(attempt.id);
-    if (attempt.toldResult !== undefined || deeds === undefined || deeds.bootsAtMark < 0) return;
-    const { boots } = this.#world.hypervisor;
-    if (deeds.marked !== undefined && deeds.marked.end === undefined) {
-      this.fail("success means that the old boot ended", "the marked boot still runs");
-    }
-    if (boots.length <= deeds.bootsAtMark)
-      this.fail("success means that a new boot began", "no boot began since");
+    if (attempt === undefined) return;
+    const deeds = this.#of(attempt);
+    if (verdict.kind !== "End") return;
+    if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
+    if (verdict.result === "Succeeded") this.#succeeded(attempt, verdict, deeds);
+    this.#undisturbed(verdict);
   }
 
   /** All has come to rest: what is owed has been done. */
   atRest(): void {
-    const { hypervisor, api, status } = this.#restState();
-    const last = hypervisor.boots.at(-1);
-    const stoppedByUs =
-      last?.end !== undefined && last.endedBy !== undefined && this.#deeds.has(last.endedBy);
-    if (stoppedByUs && hypervisor.exists && api.stored !== undefined && !isHeld(hypervisor.domain.reason)) {
-      const told = status?.lastRestart?.result === "Failed" || status?.lastRestart?.result === "Unverified";
-      // A resource that was created anew has no memory of a failure that was told to the deleted one.
-      const toldBefore = hypervisor.nextMark?.result !== undefined;
-      const waits = status?.attempt !== undefined;
-      if (!told && !toldBefore && !waits)
-        this.fail(
-          "what our action stopped is started, or its failure is told",
-          `it is off, and the status says ${status?.lastRestart?.result}`,
-        );
-    }
-    if (status?.attempt === undefined && api.stored !== undefined && status !== undefined) {
-      const wanted = api.stored.spec.restartGeneration ?? 0;
-      if (status.observedRestartGeneration !== wanted) {
-        this.fail(
-          "every request ends in a recorded result",
-          `generation ${wanted} is requested, ${status.observedRestartGeneration} observed`,
-        );
-      }
-    }
+    const { api, hypervisor } = this.#world;
+    this.#nobodyLeftOff();
+    this.#everyRequestEnded();
     this.#onceEach();
+    this.#guestLetGo();
     this.#writesAtRest = api.writes.length;
     this.#effectsAtRest = hypervisor.effects.length;
   }
@@ -97,35 +106,118 @@ export class Ledger {
       this.fail("what is at rest stays at rest", "a look at rest did something");
   }
 
-  #restState() {
+  #succeeded(attempt: Attempt, { evidence }: Ended, { marked, bootsAtMark }: Deeds): void {
+    if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
+    if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
+    const { boots } = this.#world.hypervisor;
+    const sentence = "success means that the old boot ended and a new one began";
+    if (marked !== undefined && marked.end === undefined) this.fail(sentence, "the marked boot still runs");
+    if (boots.length <= bootsAtMark) this.fail(sentence, "no boot began since the mark");
+    const startedAtMs = boots.at(-1)?.startedAtMs ?? 0;
+    for (const name of [attempt.request.restartGeneration, attempt.request.restartToken]) {
+      if (name !== undefined && (this.#requestedAtMs.get(String(name)) ?? 0) > startedAtMs) {
+        this.fail(
+          "a request is served by a boot that began after it",
+          `${name} was asked for after the boot began`,
+        );
+      }
+    }
+  }
+
+  /** Where nobody disturbs it, the controller has no excuse. */
+  #undisturbed({ result, reason }: Ended): void {
+    if ([...this.#happenings].some((name) => this.#disturbances.has(name))) return;
+    const isAllowed = result === "Succeeded" || result === "Skipped" || reason === "GuestShutdownTimedOut";
+    if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
+  }
+
+  #nobodyLeftOff(): void {
     const { hypervisor, api } = this.#world;
-    return { hypervisor, api, status: api.stored?.status };
+    const last = hypervisor.boots.at(-1);
+    const stopper = last?.end === undefined ? undefined : this.#deeds.get(last.endedBy ?? "");
+    if (stopper === undefined || !hypervisor.exists || isHeld(hypervisor.domain.reason)) return;
+    const status = api.stored?.status;
+    if (status?.attempt !== undefined) return;
+    // A resource that is gone has nobody to tell; a process that died with it knew of nobody else's.
+    if (api.stored === undefined && this.#hadToForget()) return;
+    if (this.#mustStillBeStarted(last)) {
+      this.fail("a guest that obeys after its attempt has failed is started", "it is off");
+      return;
+    }
+    if (!stopper.settled)
+      this.fail(
+        "what our action stopped is started, or its failure is told",
+        `it is off: ${status?.lastRestart?.result}`,
+      );
+  }
+
+  #mustStillBeStarted(last: Boot | undefined): boolean {
+    const { api } = this.#world;
+    const lastRestart = api.stored?.status.lastRestart;
+    const isOurs = last?.end === "Shutdown" && lastRestart?.id === last.endedBy;
+    const isLate =
+      lastRestart?.reason === "GuestShutdownTimedOut" && this.#stoppedAtMs - this.#failedAtMs < lateMs;
+    return isOurs && isLate && !this.#hadToForget();
+  }
+
+  /** Whether the history took from the controller what it would need to know. */
+  #hadToForget(): boolean {
+    return [
+      "the wall clock is set",
+      "libvirtd is restarted",
+      "the controller is killed",
+      "the controller dies at an effect",
+      "an older backup of the API server is restored",
+      "the resource is deleted",
+      "libvirt is away",
+      "status writes are lost",
+      "an operator undefines it",
+    ].some((name) => this.#happenings.has(name));
+  }
+
+  #everyRequestEnded(): void {
+    const { stored } = this.#world.api;
+    if (stored === undefined || stored.status.attempt !== undefined) return;
+    const wanted = stored.spec.restartGeneration ?? 0;
+    const { observedRestartGeneration: observed } = stored.status;
+    if (observed !== wanted)
+      this.fail(
+        "every request ends in a recorded result",
+        `generation ${wanted} is requested, ${observed} observed`,
+      );
   }
 
   /** Two attempts must not have ended a boot each for one and the same request. */
   #onceEach(): void {
     const byRequest = new Map<string, number>();
-    for (const { requests, ended } of this.#deeds.values()) {
-      if (ended.size === 0) continue;
-      const first = [...requests][0];
-      if (first === undefined) continue;
-      byRequest.set(first, (byRequest.get(first) ?? 0) + ended.size);
+    for (const { request, ended } of this.#deeds.values()) {
+      if (ended.size > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended.size);
     }
     for (const [request, count] of byRequest) {
       if (count > 1)
         this.fail(
           "our signals and destroys end at most one boot for a request",
-          `request ${request} ended ${count} boots`,
+          `${request} ended ${count} boots`,
         );
     }
+  }
+
+  /** A guest that nobody works on reboots as its configuration says. */
+  #guestLetGo(): void {
+    const { hypervisor, api } = this.#world;
+    const lost = ["libvirt refuses an effect", "an effect's answer is lost"].some((name) =>
+      this.#happenings.has(name),
+    );
+    if (api.stored?.status.attempt !== undefined || lost || this.#hadToForget()) return;
+    if (hypervisor.running?.onReboot === "destroy")
+      this.fail("a guest that is left running may reboot by itself again", "it may not");
   }
 
   #before(effect: Effect): void {
     const { hypervisor } = this.#world;
     const { actor, running } = hypervisor;
-    this.onEffect(
-      `${actor}: ${effect.kind} of ${running === undefined ? "a domain that is off" : `boot ${hypervisor.boots.length}`}`,
-    );
+    const where = running === undefined ? "a domain that is off" : `boot ${hypervisor.boots.length}`;
+    this.onEffect(`${actor}: ${effect.kind} of ${where}`);
     switch (effect.kind) {
       case "Mark":
         this.#marks(effect.mark.attempt, running);
@@ -137,16 +229,49 @@ export class Ledger {
         if (running !== undefined) this.#mustCarryMarks(actor, running, "only a marked boot is destroyed");
         return;
       case "Start":
-        if (this.#sawTheLatest && isHeld(hypervisor.domain.reason)) {
-          this.fail("what is saved or migrated away is not started", hypervisor.domain.reason);
-        }
+        this.#starts(actor);
         return;
       case "Settle":
+        this.#settles(effect.mark.attempt);
+        return;
       case "Release":
         return;
       default:
         effect satisfies never;
     }
+  }
+
+  #marks(attempt: string, running: Boot | undefined): void {
+    const deeds = this.#deeds.get(attempt);
+    if (deeds === undefined) return;
+    deeds.marked = running;
+    deeds.bootsAtMark = this.#world.hypervisor.boots.length;
+  }
+
+  #starts(attempt: string): void {
+    const { hypervisor } = this.#world;
+    const deeds = this.#deeds.get(attempt);
+    if (deeds === undefined || hypervisor.running !== undefined) return;
+    if (this.#sawTheLatest && isHeld(hypervisor.domain.reason)) {
+      this.fail("what is saved or migrated away is not started", hypervisor.domain.reason);
+    }
+    // A guest that obeys a failed attempt too late is the one exception; an operator's button looks the same.
+    const last = hypervisor.boots.at(-1);
+    const isLate = last?.end === "Shutdown" && last.signals > 0;
+    if (deeds.settled && !isLate)
+      this.fail("an attempt whose result is on the domain starts nothing", "it did");
+    deeds.started += 1;
+    const faulty =
+      this.#hadToForget() ||
+      this.#happenings.has("an effect's answer is lost") ||
+      this.#happenings.has("libvirt refuses an effect");
+    if (deeds.started > 1 && !faulty)
+      this.fail("an attempt starts at most one boot", `it started ${deeds.started}`);
+  }
+
+  #settles(attempt: string): void {
+    const deeds = this.#deeds.get(attempt);
+    if (deeds !== undefined) deeds.settled = true;
   }
 
   #mustCarryMarks(attempt: string, running: Boot, invariant: string): void {
@@ -158,37 +283,32 @@ export class Ledger {
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
   get #sawTheLatest(): boolean {
-    const { lookMs, performMs } = this.#world.delays;
-    return lookMs === 0 && performMs === 0;
+    return !this.#happenings.has("libvirt becomes slow");
   }
 
-  #marks(attempt: string, running: Boot | undefined): void {
-    const deeds = this.#of(attempt);
-    deeds.marked = running;
-    deeds.bootsAtMark = this.#world.hypervisor.boots.length;
-  }
-
-  #ended(boot: Boot): void {
+  #bootEnded(boot: Boot): void {
+    this.#stoppedAtMs = this.#world.timeline.now().monotonicMs;
     this.onEffect(`boot ${this.#world.hypervisor.boots.length} ends: ${boot.end} by ${boot.endedBy}`);
-    if (boot.endedBy !== undefined) this.#deeds.get(boot.endedBy)?.ended.add(boot);
+    this.#deeds.get(boot.endedBy ?? "")?.ended.add(boot);
   }
 
-  #of(attempt: string): Deeds {
-    const known = this.#deeds.get(attempt);
+  #of({ id, request }: Attempt): Deeds {
+    const known = this.#deeds.get(id);
     if (known !== undefined) return known;
-    const deeds: Deeds = { ended: new Set(), requests: new Set(), marked: undefined, bootsAtMark: -1 };
-    this.#deeds.set(attempt, deeds);
+    const deeds: Deeds = {
+      request: nameOf(request),
+      ended: new Set(),
+      started: 0,
+      marked: undefined,
+      bootsAtMark: undefined,
+      settled: false,
+    };
+    this.#deeds.set(id, deeds);
     return deeds;
   }
 }
 
-function requestOf({
-  restartGeneration,
-  restartToken,
-}: {
-  restartGeneration?: number | undefined;
-  restartToken?: string | undefined;
-}): string {
+function nameOf({ restartGeneration, restartToken }: RestartRequest): string {
   return `generation ${restartGeneration ?? "-"}, token ${restartToken ?? "-"}`;
 }
 

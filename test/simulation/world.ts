@@ -25,6 +25,8 @@ export class World {
   /** The process dies instead of making this effect or the one after it; counts down. */
   crashAfterEffects: number | undefined;
   delays: CallDelays = { lookMs: 0, performMs: 0 };
+  /** The resource as an old backup has it. */
+  backup: VirtualMachine | undefined;
   onDecision: (decision: Decision) => void = () => {};
   #process: Reconciler;
   #running: Promise<void> | undefined;
