@@ -1,6 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
 import { markedRules } from "./markedrules.ts";
+import { leavesGuestAsked } from "./latestop.ts";
 import { unmarkedRules } from "./unmarkedrules.ts";
 
 /** The rules about a restart under way, in order. */
@@ -29,6 +30,10 @@ function endedBefore({ attempt }: AttemptSubject): Ruling | undefined {
 function failed({ attempt, domain }: AttemptSubject): Ruling | undefined {
   if (attempt.failure === undefined) return undefined;
   const { reason, message } = attempt.failure;
+  // It obeyed in the last moment: our signal stopped it, so it is ours to start.
+  if (attempt.marked && domain.id === undefined && leavesGuestAsked(reason)) {
+    return { attempt: { ...attempt, failure: undefined, refusal: undefined, settled: false } };
+  }
   if (attempt.touched && !attempt.released && domain.id !== undefined) {
     const effect = { kind: "Release", attempt: attempt.id } as const;
     return { verdict: { kind: "Act", effect, reason, message, announce: false } };

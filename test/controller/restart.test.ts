@@ -485,3 +485,15 @@ test("a domain that is defined anew during the wait is marked again before it is
   assert.deepEqual(world.hypervisor.effects.slice(0, 4), ["Mark", "Shutdown", "Mark", "Shutdown"]);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
+
+test("a guest that obeys while its failure is being recorded is started: it was not a failure after all", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.hypervisor.beforeEffect = (effect) => {
+    if (effect === "Settle" && world.hypervisor.boots.length === 1) world.hypervisor.stop("Shutdown");
+  };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});

@@ -30,6 +30,8 @@ type Ended = Verdict & { kind: "End" };
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
 
+const restoredBackup = "an older backup of the API server is restored";
+
 /** Keeps account of what the controller does, and holds the invariants against it. */
 export class Ledger {
   violation: Violation | undefined;
@@ -41,6 +43,8 @@ export class Ledger {
   /** What has happened so far, by name. */
   readonly #happenings = new Set<string>();
   readonly #disturbances: ReadonlySet<string>;
+  /** A restored backup can bring a generation up again that was lowered since: that is another request. */
+  #restores = 0;
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
@@ -65,6 +69,7 @@ export class Ledger {
   /** Something is about to happen. */
   happens(name: string): void {
     this.#happenings.add(name);
+    if (name === restoredBackup) this.#restores += 1;
   }
 
   /** It has happened: new requests may be there. */
@@ -139,7 +144,7 @@ export class Ledger {
     const status = api.stored?.status;
     if (status?.attempt !== undefined) return;
     // A resource that is gone has nobody to tell; a process that died with it knew of nobody else's.
-    if (api.stored === undefined && this.#hadToForget()) return;
+    if (api.stored === undefined && this.#processWasLost()) return;
     if (this.#mustStillBeStarted(last)) {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
       return;
@@ -162,17 +167,24 @@ export class Ledger {
 
   /** Whether the history took from the controller what it would need to know. */
   #hadToForget(): boolean {
-    return [
-      "the wall clock is set",
-      "libvirtd is restarted",
+    return this.#processWasLost() || this.#anyOf("the resource is deleted", restoredBackup);
+  }
+
+  /** Whether the process, its clock or its connections were lost, or what it works on. */
+  #processWasLost(): boolean {
+    return this.#anyOf(
       "the controller is killed",
       "the controller dies at an effect",
-      "an older backup of the API server is restored",
-      "the resource is deleted",
-      "libvirt is away",
+      "the wall clock is set",
       "status writes are lost",
+      "libvirt is away",
+      "libvirtd is restarted",
       "an operator undefines it",
-    ].some((name) => this.#happenings.has(name));
+    );
+  }
+
+  #anyOf(...names: string[]): boolean {
+    return names.some((name) => this.#happenings.has(name));
   }
 
   #everyRequestEnded(): void {
@@ -205,9 +217,7 @@ export class Ledger {
   /** A guest that nobody works on reboots as its configuration says. */
   #guestLetGo(): void {
     const { hypervisor, api } = this.#world;
-    const lost = ["libvirt refuses an effect", "an effect's answer is lost"].some((name) =>
-      this.#happenings.has(name),
-    );
+    const lost = this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
     if (api.stored?.status.attempt !== undefined || lost || this.#hadToForget()) return;
     if (hypervisor.running?.onReboot === "destroy")
       this.fail("a guest that is left running may reboot by itself again", "it may not");
@@ -262,9 +272,7 @@ export class Ledger {
       this.fail("an attempt whose result is on the domain starts nothing", "it did");
     deeds.started += 1;
     const faulty =
-      this.#hadToForget() ||
-      this.#happenings.has("an effect's answer is lost") ||
-      this.#happenings.has("libvirt refuses an effect");
+      this.#hadToForget() || this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
     if (deeds.started > 1 && !faulty)
       this.fail("an attempt starts at most one boot", `it started ${deeds.started}`);
   }
@@ -296,7 +304,7 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: nameOf(request),
+      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, restore ${this.#restores}`,
       ended: new Set(),
       started: 0,
       marked: undefined,

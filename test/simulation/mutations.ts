@@ -29,7 +29,7 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the running boot's reboot action is not put back when the attempt fails",
     file: "controller/attemptrules.ts",
-    find: "attempt.marked && !attempt.released && domain.id !== undefined",
+    find: "attempt.touched && !attempt.released && domain.id !== undefined",
     replace: "false",
   },
   {
@@ -57,12 +57,6 @@ const mutations: readonly Mutation[] = [
     replace: "return undefined;",
   },
   {
-    defect: "a transient domain is signalled",
-    file: "controller/unmarkedrules.ts",
-    find: "if (persistent) return undefined;",
-    replace: "if (persistent || !persistent) return undefined;",
-  },
-  {
     defect: "a domain that is undefined under its guest is destroyed",
     file: "controller/markedrules.ts",
     find: "  undefinedMeanwhile,\n  markLost,\n",
@@ -74,13 +68,6 @@ const mutations: readonly Mutation[] = [
     find: "return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);",
     replace:
       "return { ...beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now), marked: true };",
-  },
-  {
-    defect: "the marks are taken for success although the effect was refused",
-    file: "controller/attempt.ts",
-    find: '    case "Refused":\n      return afterRefusal(attempt, effect, outcome.message, now);',
-    replace:
-      '    case "Refused":\n      return effect.kind === "Mark" ? afterSuccess(attempt, effect, now) : afterRefusal(attempt, effect, outcome.message, now);',
   },
   {
     defect: "contradictory marks are taken for the old boot",
@@ -125,12 +112,6 @@ const mutations: readonly Mutation[] = [
     replace: "if (seen === undefined) return undefined;",
   },
   {
-    defect: "a refused start is a failure that nobody is told of",
-    file: "controller/attempt.ts",
-    find: "return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };",
-    replace: "return failure.length > 0 ? refused : refused;",
-  },
-  {
     defect: "the observed generation moves when the attempt begins",
     file: "controller/status.ts",
     find: "observedRestartGeneration: servedGeneration(verdict, served, virtualMachine),",
@@ -150,11 +131,34 @@ const mutations: readonly Mutation[] = [
     replace: "const message = `no restart is due (${Math.random()})`;",
   },
   {
-    defect: "a lowered generation is a request",
+    defect: "a lowered generation is not a new baseline: raising it again is lost",
     file: "controller/request.ts",
-    find: "return restartGeneration > (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;",
-    replace:
-      "return restartGeneration !== (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;",
+    find: "if (spec.restartGeneration !== undefined && spec.restartGeneration < status.observedRestartGeneration) {",
+    replace: "if (spec.restartGeneration !== undefined && spec.restartGeneration < 0) {",
+  },
+  {
+    defect: "an attempt that waits hides what the domain remembers",
+    file: "controller/currentattempt.ts",
+    find: "if (attempt?.marked === true) return joinedAttempt(",
+    replace: "if (attempt !== undefined) return joinedAttempt(",
+  },
+  {
+    defect: "the mark of a waiting attempt is looked for, and not that of the one on the domain",
+    file: "controller/reconcile.ts",
+    find: "attempt.marked ? attempt.id : undefined",
+    replace: "attempt.id",
+  },
+  {
+    defect: "a value that a newer one joined counts as new when it comes back",
+    file: "controller/request.ts",
+    find: "joinedTokens: newer ? withJoined(request) : request.joinedTokens,",
+    replace: "joinedTokens: request.joinedTokens,",
+  },
+  {
+    defect: "an earlier generation that the domain remembers counts as unserved after a revert",
+    file: "controller/request.ts",
+    find: "if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;",
+    replace: "",
   },
 ];
 
