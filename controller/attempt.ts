@@ -97,12 +97,14 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
 }
 
 /** What the domain is to remember of an attempt. */
-export function markOf(attempt: Attempt, { metadata }: VirtualMachine): RequestMark {
+export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine): RequestMark {
+  const { observedRestartGeneration, observedRestartToken } = status;
   return {
     attempt: attempt.id,
     resource: metadata.uid,
     owner: `${metadata.namespace}/${metadata.name}`,
     request: attempt.request,
+    servedBefore: { observedRestartGeneration, observedRestartToken },
     startedAtMs: attempt.startedAtMs,
   };
 }

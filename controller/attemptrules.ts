@@ -31,7 +31,7 @@ function failed({ attempt, domain }: AttemptSubject): Ruling | undefined {
   if (attempt.failure === undefined) return undefined;
   const { reason, message } = attempt.failure;
   // It obeyed in the last moment: our signal stopped it, so it is ours to start.
-  if (attempt.marked && domain.id === undefined && leavesGuestAsked(reason)) {
+  if (attempt.marked && domain.id === undefined && domain.reason === "Shutdown" && leavesGuestAsked(reason)) {
     return { attempt: { ...attempt, failure: undefined, refusal: undefined, settled: false } };
   }
   if (attempt.touched && !attempt.released && domain.id !== undefined) {

@@ -1,5 +1,6 @@
 import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
 import type { RestartMethod, RestartRequest, RestartResult } from "../crds/restart.ts";
+import type { Served } from "./request.ts";
 import type { Decision } from "./decision.ts";
 import type { Notice } from "./notice.ts";
 
@@ -98,6 +99,8 @@ export interface RequestMark {
   /** Its namespace and name: one that is created anew under them goes on with what the deleted one began. */
   owner: Key;
   request: RestartRequest;
+  /** What had been served before: the status that says so may not have been written yet. */
+  servedBefore: Served;
   /** Milliseconds since 1970. */
   startedAtMs: number;
   /** How the attempt ended; absent while it is under way, so that a domain that is off is owed its start. */

@@ -5,7 +5,7 @@ import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
 import type { Domain, Effect, Glance, Key, Look, Ports } from "./ports.ts";
-import { readTriggers } from "./request.ts";
+import { readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
 /** When a key wants to be looked at again without an event; undefined: never. On the monotonic clock. */
@@ -75,7 +75,8 @@ export class Reconciler {
     const { virtualMachine, attempt } = memory;
     const domain = await this.#lookAt(memory);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
-    return { virtualMachine, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
+    const told = hasMarks(domain) ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;
+    return { virtualMachine: told, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */

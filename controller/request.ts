@@ -67,6 +67,25 @@ export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine
   return mark.result === undefined && mark.owner === `${namespace}/${name}`;
 }
 
+/**
+ * The resource with what the domain remembers of requests before its last one. It matters where the status has not
+ * heard of the last one either: both were lost.
+ */
+export function withServedBefore(
+  virtualMachine: VirtualMachine,
+  mark: RequestMark | undefined,
+): VirtualMachine {
+  const { metadata, status } = virtualMachine;
+  if (mark === undefined || mark.resource !== metadata.uid) return virtualMachine;
+  if (status.history?.some(({ id }) => id === mark.attempt) === true) return virtualMachine;
+  const { observedRestartGeneration, observedRestartToken } = mark.servedBefore;
+  const served: Served = {
+    observedRestartGeneration: observedRestartGeneration ?? status.observedRestartGeneration,
+    observedRestartToken: observedRestartToken ?? status.observedRestartToken,
+  };
+  return { ...virtualMachine, status: { ...status, ...served } };
+}
+
 /** Whether a status counts a request as served, by itself or joined to another. */
 export function isServed(request: RestartRequest, status: VirtualMachineStatus): boolean {
   const { restartGeneration, restartToken } = request;

@@ -49,7 +49,7 @@ const parser = new XMLParser({
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
-  const { attempt, resource, owner, request, startedAtMs, result, method } = mark;
+  const { attempt, resource, owner, request, startedAtMs, result, method, servedBefore } = mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);
@@ -65,6 +65,8 @@ export function requestMark(mark: RequestMark): MetadataElement {
     startedAt,
     result,
     method,
+    servedGeneration: servedBefore.observedRestartGeneration,
+    servedToken: servedBefore.observedRestartToken,
   });
   return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
 }
@@ -91,6 +93,8 @@ const attributes = z.object({
   startedAt: z.string(),
   result: z.enum(restartResults).optional(),
   method: z.enum(restartMethods).optional(),
+  servedGeneration: z.coerce.number().int().optional(),
+  servedToken: z.string().optional(),
 });
 
 /** Reads a request mark; undefined for what this program did not write, whoever did. */
@@ -98,10 +102,12 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   if (xml.length > longestMarkLength) return undefined;
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
-  const { attempt, resource, owner, startedAt, result, method, ...request } = parsed.data;
+  const { attempt, resource, owner, startedAt, result, method, servedGeneration, servedToken, ...request } =
+    parsed.data;
   const startedAtMs = parseTimestamp(startedAt);
   if (startedAtMs === undefined) return undefined;
-  return { attempt, resource, owner, request, startedAtMs, result, method };
+  const servedBefore = { observedRestartGeneration: servedGeneration, observedRestartToken: servedToken };
+  return { attempt, resource, owner, request, servedBefore, startedAtMs, result, method };
 }
 
 function requestAttributes(xml: string): unknown {

@@ -121,3 +121,25 @@ test("the controller dies and libvirt is away when the next one starts: it goes 
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(world.status.lastRestart.method, "Hard");
 });
+
+const generation = (world: World) => world.api.apply({ restartGeneration: 1 });
+const token = (world: World) => world.api.annotate({ restart: "a" });
+for (const [sentence, first, second] of [
+  ["a generation and then a token", generation, token],
+  ["a token and then a generation", token, generation],
+] as const)
+  test(`${sentence} are served and both statuses lost: the domain remembers both`, async () => {
+    const world = new World();
+    await world.settle();
+    world.api.losesWrites = true;
+    first(world);
+    await world.settle();
+    second(world);
+    await world.settle();
+    world.restartController();
+    world.api.losesWrites = false;
+    await world.settle();
+    assert.equal(world.hypervisor.boots.length, 3);
+    assert.equal(world.status.observedRestartGeneration, 1);
+    assert.equal(world.status.observedRestartToken, "a");
+  });

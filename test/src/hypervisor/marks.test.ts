@@ -33,11 +33,18 @@ const mark: fc.Arbitrary<RequestMark> = fc.record(
       },
       { requiredKeys: ["requestedAt"], ...plain },
     ),
+    servedBefore: fc.record(
+      {
+        observedRestartGeneration: fc.option(fc.maxSafeNat(), { nil: undefined }),
+        observedRestartToken: fc.option(token, { nil: undefined }),
+      },
+      plain,
+    ),
     startedAtMs: epochMs,
     result: fc.constantFrom(...restartResults),
     method: fc.constantFrom(...restartMethods),
   },
-  { requiredKeys: ["attempt", "resource", "owner", "request", "startedAtMs"], ...plain },
+  { requiredKeys: ["attempt", "resource", "owner", "request", "servedBefore", "startedAtMs"], ...plain },
 );
 
 test("a request mark comes back as it was written, whatever the token says", () => {
