@@ -9,6 +9,7 @@ import type {
 import type { RestartPolicy } from "../crds/restartpolicy.ts";
 import type { VirtualMachine } from "../crds/virtualmachine.ts";
 import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
+import { joined } from "./request.ts";
 
 /**
  * A restart in flight, as this process knows it. What must survive the process is on the domain (the marks);
@@ -32,7 +33,11 @@ export interface Attempt {
   /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
   readonly domainId?: number | undefined;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
-  readonly method: RestartMethod;
+  readonly method: RestartMethod | undefined;
+  /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
+  readonly isForeign: boolean;
+  /** Why libvirt would not signal the guest; the next look tells whether that is a reason to cut its power. */
+  readonly signalRefusal?: string | undefined;
   /** First and last signal that this process sent to the guest. */
   readonly firstSignal?: Instant | undefined;
   readonly lastSignal?: Instant | undefined;
@@ -54,6 +59,7 @@ export interface Attempt {
   readonly toldResult?: RestartResult | undefined;
 }
 
+/** A refusal of libvirt, and when it is asked again. */
 export interface Refusal {
   effect: Effect["kind"];
   /** Refusals of this effect in a row. */
@@ -63,13 +69,14 @@ export interface Refusal {
   retryAtMs: number;
 }
 
+/** Why an attempt fails, as one word and in words. */
 export interface Failure {
   reason: string;
   message: string;
 }
 
 /** An effect that is refused this often in a row fails the attempt. */
-export const mostRefusals = 4;
+const mostRefusals = 4;
 
 /** Time to wait when libvirt could not be asked, in milliseconds. */
 const notSentDelayMs = 100;
@@ -91,6 +98,7 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
     marked: false,
     touched: false,
     method: "Start",
+    isForeign: false,
     released: false,
     settled: false,
   };
@@ -121,16 +129,23 @@ export function adoptAttempt(
 ): Attempt {
   const known = told?.id === mark.attempt ? told : undefined;
   const mode = known?.mode ?? mark.request.mode ?? policy.mode;
+  const request = known === undefined ? mark.request : joined(mark.request, known.request);
   return {
-    ...beginAttempt(mark.attempt, mark.request, mode, now),
+    ...beginAttempt(mark.attempt, request, mode, now),
     stage: known?.stage ?? "Preparing",
     stageStartedAtMs: now.epochMs,
     startedAtMs: mark.startedAtMs,
     marked: true,
     touched: true,
-    method: mark.method ?? (mode === "Hard" ? "Hard" : "Soft"),
+    method: mark.wasOff === true ? "Start" : (mark.method ?? likelyMethod(mode, known)),
     forcedBecause: known?.forcedBecause,
   };
+}
+
+/** How an adopted attempt ends or ended the old boot, where that can be known: an Auto one may have been forced. */
+function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): RestartMethod | undefined {
+  if (mode !== "Auto") return mode;
+  return known === undefined ? undefined : "Soft";
 }
 
 /** The attempt in another stage; the stage's clock starts when it changes. */
@@ -149,7 +164,7 @@ export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, 
   const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
   switch (outcome.kind) {
     case "Unanswered":
-      return afterSilence(asked, effect, now);
+      return afterSilence(asked, effect, outcome.message, now);
     case "Refused":
       return afterRefusal(asked, effect, outcome.message, now);
     case "Done":
@@ -167,12 +182,20 @@ function afterNotSent(attempt: Attempt, effect: Effect, message: string, now: In
 }
 
 /**
- * No answer claims nothing: the next look at the domain tells what happened. Only a signal leaves nothing to
- * look at: the guest may have heard it, so its time runs, and it is asked again as soon as that can be done.
+ * No answer claims nothing: the next look at the domain tells what happened, and the effect is tried again. A signal
+ * and a destroy leave a trace all the same: the guest may go off by them. The guest's time runs only from a signal
+ * that libvirt has answered; one that is never answered counts as refused in the end.
  */
-function afterSilence(attempt: Attempt, effect: Effect, now: Instant): Attempt {
-  if (effect.kind !== "Shutdown") return attempt;
-  return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now };
+function afterSilence(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
+  if (effect.kind === "Destroy") return afterNotSent({ ...attempt, method: "Hard" }, effect, message, now);
+  if (effect.kind !== "Shutdown") return afterNotSent(attempt, effect, message, now);
+  const count = attempt.refusal?.effect === "Shutdown" ? attempt.refusal.count + 1 : 1;
+  const silent = { ...attempt, method: "Soft" } as const;
+  if (count >= mostRefusals) return { ...silent, signalRefusal: message };
+  return {
+    ...silent,
+    refusal: { effect: effect.kind, count, message, retryAtMs: now.monotonicMs + notSentDelayMs },
+  };
 }
 
 function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect, now: Instant): Attempt {
@@ -195,10 +218,7 @@ function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect,
 }
 
 function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
-  // Whatever libvirt has against asking the guest, it is no reason to leave an Auto restart undone.
-  if (effect.kind === "Shutdown" && attempt.mode === "Auto") {
-    return forced(attempt, `libvirt refused to signal the guest: ${message}`);
-  }
+  if (effect.kind === "Shutdown" && attempt.mode === "Auto") return { ...attempt, signalRefusal: message };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };

@@ -21,6 +21,8 @@ export function runningBoot(attempt: Attempt, domain: Domain, marks: Marks): Boo
   if (domain.id === undefined) return "Off";
   const isNew = marks.live?.attempt === attempt.id;
   if (marks.bootMark === isNew) return "Unknown";
+  // A boot that began after ours was started and still carries the mark has it from a redefinition.
+  if (marks.bootMark && attempt.started !== undefined) return "Unknown";
   return isNew ? "New" : "Old";
 }
 

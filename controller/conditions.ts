@@ -1,4 +1,4 @@
-import type { Condition } from "../crds/condition.ts";
+import { longestMessage, type Condition } from "../crds/condition.ts";
 import type { RestartRecord } from "../crds/restart.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
 import type { Attempt } from "./attempt.ts";
@@ -17,8 +17,6 @@ interface Answer {
   reason: string;
   message: string;
 }
-
-const longestMessage = 1024;
 
 /**
  * Every condition, as kstatus reads them: Ready is always there; Reconciling and Stalled are there only while

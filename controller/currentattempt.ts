@@ -3,6 +3,7 @@ import { adoptAttempt, beginAttempt, forced, type Attempt } from "./attempt.ts";
 import { runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./latestop.ts";
+import { hasMarks } from "./ports.ts";
 import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 
 /**
@@ -14,8 +15,10 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   if (attempt?.marked === true) return joinedAttempt(observation, attempt, trigger);
   // An attempt that waits may have begun before the domain could be asked what it remembers.
   const adopted = adoptedAttempt(observation);
-  if (adopted !== undefined) return adopted;
-  if (attempt !== undefined) return joinedAttempt(observation, attempt, trigger);
+  // Its own mark, when that was refused, proves nothing: it is written again.
+  if (adopted !== undefined && adopted.id !== attempt?.id) return adopted;
+  if (attempt !== undefined)
+    return inModeOf(observation, joinedAttempt(observation, attempt, trigger), trigger);
   const policy = virtualMachine.spec.restartPolicy;
   if (trigger.kind !== "Requested" && trigger.kind !== "Cancelled") return undefined;
   return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
@@ -23,11 +26,12 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
 
 /** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
 function adoptedAttempt({ virtualMachine, domain, now }: Observation): Attempt | undefined {
-  if (domain.kind !== "Present" || !("marks" in domain)) return undefined;
+  if (!hasMarks(domain)) return undefined;
   const mark = domain.marks.next;
   if (mark === undefined) return undefined;
-  const { status, spec } = virtualMachine;
-  const adopted = adoptAttempt(mark, status.attempt, spec.restartPolicy, now);
+  const { metadata, status, spec } = virtualMachine;
+  const isForeign = mark.resource !== metadata.uid;
+  const adopted = { ...adoptAttempt(mark, status.attempt, spec.restartPolicy, now), isForeign };
   if (tellsOfUnended(mark, virtualMachine)) return { ...adopted, toldResult: mark.result };
   return stoppedLate(virtualMachine, domain.domain, mark, now.epochMs) ? adopted : undefined;
 }
@@ -47,11 +51,17 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
 
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (domain.kind !== "Present" || !("marks" in domain)) return false;
+  if (!hasMarks(domain)) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }
 
 /** How much a mode allows: a joining request can only add to it. */
 function strength(mode: RestartMode): number {
   return ["Soft", "Auto", "Hard"].indexOf(mode);
+}
+
+/** What has not begun follows the policy and the annotation as they are now. */
+function inModeOf({ virtualMachine }: Observation, attempt: Attempt, trigger: Trigger): Attempt {
+  if (trigger.kind !== "Requested" || attempt.forcedBecause !== undefined) return attempt;
+  return { ...attempt, mode: trigger.request.mode ?? virtualMachine.spec.restartPolicy.mode };
 }

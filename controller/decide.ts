@@ -3,19 +3,19 @@ import { markOf } from "./attempt.ts";
 import { attemptRules } from "./attemptrules.ts";
 import { currentAttempt } from "./currentattempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
-import type { Instant } from "./ports.ts";
+import { hasMarks, type Instant } from "./ports.ts";
 import { deadlineMs, readTriggers, type Trigger } from "./request.ts";
 import { resourceRules } from "./resourcerules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {
-  const { virtualMachine, domain, rivals, now } = observation;
+  const { virtualMachine, domain, now } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
   const attempt = currentAttempt(observation, trigger);
-  const subject: Subject = { virtualMachine, domain, rivals, trigger, attempt, now };
+  const subject: Subject = { ...observation, trigger, attempt };
   const general = firstRuling(resourceRules, subject);
   if (general !== undefined) return untilDeadline({ trigger, attempt, ...general }, observation);
-  if (attempt === undefined || domain.kind !== "Present" || !("marks" in domain)) {
+  if (attempt === undefined || !hasMarks(domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;

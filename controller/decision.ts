@@ -69,13 +69,8 @@ export interface Decision {
 }
 
 /** What the rules about a resource look at. */
-export interface Subject {
-  virtualMachine: VirtualMachine;
-  domain: Glance | Look;
-  rivals: readonly VirtualMachine[];
+export interface Subject extends Omit<Observation, "nonce"> {
   trigger: Trigger;
-  attempt: Attempt | undefined;
-  now: Instant;
 }
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
@@ -98,8 +93,13 @@ export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attemp
 /** A small named rule: it answers where it applies, and the first answer counts. */
 export type Rule<S, R> = (subject: S) => R | undefined;
 
+/** What a rule about a resource as a whole answers. */
+export interface ResourceRuling {
+  verdict: Verdict;
+}
+
 /** A rule about a resource as a whole. */
-export type ResourceRule = Rule<Subject, { verdict: Verdict }>;
+export type ResourceRule = Rule<Subject, ResourceRuling>;
 
 /** A rule about a restart under way. */
 export type AttemptRule = Rule<AttemptSubject, Ruling>;

@@ -1,4 +1,4 @@
-import type { Domain } from "./ports.ts";
+import type { Domain, Instant } from "./ports.ts";
 
 /** Why an attempt has to wait, in a word and in words. */
 export interface Obstacle {
@@ -37,4 +37,9 @@ export function lifeElsewhere({ id, reason }: Domain): Obstacle | undefined {
     default:
       return undefined;
   }
+}
+
+/** When to look again at what no event tells of, such as the removal of a saved image: in a minute. */
+export function lookAgainMs({ monotonicMs }: Instant): number {
+  return monotonicMs + 60_000;
 }

@@ -36,6 +36,15 @@ export function stoppedLate(
   mark: RequestMark,
   epochMs: number,
 ): boolean {
-  if (domain.id !== undefined || domain.reason !== "Shutdown") return false;
-  return mark.attempt === virtualMachine.status.lastRestart?.id && mayStopLate(virtualMachine, epochMs);
+  const { lastRestart } = virtualMachine.status;
+  const reasons =
+    lastRestart?.reason === "DestroyRefused" ? [...lateReasons, ...lateDestroyReasons] : lateReasons;
+  if (domain.id !== undefined || !reasons.includes(domain.reason)) return false;
+  return mark.attempt === lastRestart?.id && mayStopLate(virtualMachine, epochMs);
 }
+
+/** Reasons of a domain whose guest may have obeyed late; a restarted libvirtd knows none. */
+const lateReasons = ["Shutdown", "Unknown", "Daemon"];
+
+/** A destroy that libvirt gave up on can still take effect, and looks like a crash then. */
+const lateDestroyReasons = ["Destroyed", "Crashed", "Failed"];

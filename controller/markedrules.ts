@@ -2,7 +2,7 @@ import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
 import { forced, inStage, type Attempt } from "./attempt.ts";
 import { endOfOldBoot, evidenceOfNewBoot, runningBoot } from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
-import { deafness, lifeElsewhere } from "./domainfacts.ts";
+import { deafness, lifeElsewhere, lookAgainMs } from "./domainfacts.ts";
 import type { Notice } from "./notice.ts";
 import type { Domain } from "./ports.ts";
 
@@ -20,6 +20,7 @@ export const markedRules: readonly AttemptRule[] = [
   powerOff,
   waitWhilePaused,
   guestCrashed,
+  signalRefused,
   softTimeout,
   signal,
   waitForGuest,
@@ -35,16 +36,21 @@ function newBootRuns(subject: AttemptSubject): Ruling | undefined {
 
 /** The marks prove nothing, so nothing more is done: a second restart would be worse than an open question. */
 function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
+  const { attempt } = subject;
   if (boot(subject) !== "Unknown") return undefined;
   const message =
     "the domain's marks prove neither that the old boot still runs nor that a new one does " +
     "(it was restored or defined anew, or somebody else wrote them); nothing more is done for this request";
+  if (!attempt.released) {
+    const effect = { kind: "Release", attempt: attempt.id } as const;
+    return { verdict: { kind: "Act", effect, reason: "ContradictoryMarks", message, announce: false } };
+  }
   const verdict: Verdict = {
     kind: "End",
     result: "Unverified",
     reason: "ContradictoryMarks",
     message,
-    method: subject.attempt.method,
+    method: attempt.method,
     evidence: [],
   };
   return { verdict };
@@ -63,7 +69,11 @@ function stoppedAgain({ attempt, domain }: AttemptSubject): Ruling | undefined {
 function stopped({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
   if (domain.id !== undefined) return undefined;
   const obstacle = lifeElsewhere(domain);
-  if (obstacle !== undefined) return { verdict: { kind: "Blocked", ...obstacle } };
+  if (obstacle !== undefined)
+    return {
+      verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
+      attempt: unheard(attempt),
+    };
   const message = "the guest is down and the domain is started";
   return {
     verdict: { kind: "Act", effect: { kind: "Start" }, reason: "Starting", message, announce: false },
@@ -83,7 +93,9 @@ function markLost({ attempt, marks }: AttemptSubject): Ruling | undefined {
   if (marks.next?.attempt === attempt.id) return undefined;
   if (marks.next === undefined) return { attempt: { ...attempt, marked: false } };
   const message = `another attempt (${marks.next.attempt}) has marked the domain: do two controllers work on it?`;
-  return { attempt: { ...attempt, failure: { reason: "MarkReplaced", message } } };
+  const failure = { reason: "MarkReplaced", message };
+  // The marks are the other one's now: nothing of them is put back, and its record is not overwritten.
+  return { attempt: { ...attempt, failure, released: true, settled: true } };
 }
 
 /** The restart is forced: cut the power of the marked boot, and of no other. */
@@ -115,8 +127,7 @@ function waitWhilePaused({ attempt, domain, policy }: AttemptSubject): Ruling | 
   if (domain.state === "Paused" && policy.whenPaused === "Force" && attempt.mode === "Auto") {
     return { attempt: forced(attempt, obstacle.message) };
   }
-  const unheard = { ...attempt, firstSignal: undefined, lastSignal: undefined };
-  return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard };
+  return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard(attempt) };
 }
 
 /** A crashed guest that libvirt keeps for a look at its memory will never shut down. */
@@ -126,7 +137,17 @@ function guestCrashed({ attempt, domain }: AttemptSubject): Ruling | undefined {
     : undefined;
 }
 
-/** The guest had its time. */
+/** Whatever libvirt has against asking the guest, it is no reason to leave an Auto restart undone. */
+function signalRefused({ attempt }: AttemptSubject): Ruling | undefined {
+  if (attempt.signalRefusal === undefined) return undefined;
+  return forceOrFail(
+    attempt,
+    "ShutdownRefused",
+    `libvirt did not signal the guest: ${attempt.signalRefusal}`,
+  );
+}
+
+/** The guest had its time, from the first signal that libvirt had answered. */
 function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefined {
   const { timeoutSeconds } = policy.soft;
   const { firstSignal } = attempt;
@@ -162,7 +183,7 @@ function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | unde
 }
 
 /** libvirt tells when it is off; otherwise the clock does. */
-function waitForGuest({ attempt, policy, now }: AttemptSubject): Ruling {
+function waitForGuest({ attempt, domain, policy, now }: AttemptSubject): Ruling {
   const begin = attempt.firstSignal ?? now;
   const timeoutAtMs = begin.monotonicMs + policy.soft.timeoutSeconds * 1000;
   const resendAtMs = (attempt.lastSignal ?? begin).monotonicMs + policy.soft.resendSeconds * 1000;
@@ -171,7 +192,8 @@ function waitForGuest({ attempt, policy, now }: AttemptSubject): Ruling {
       kind: "Wait",
       reason: "ShuttingDown",
       message: "the guest is asked to shut down by the ACPI power button",
-      untilMs: Math.min(timeoutAtMs, resendAtMs),
+      // One that is going down already is not asked again.
+      untilMs: domain.state === "Shutdown" ? timeoutAtMs : Math.min(timeoutAtMs, resendAtMs),
     },
     attempt:
       attempt.firstSignal === undefined ? { ...attempt, firstSignal: begin, lastSignal: begin } : attempt,
@@ -182,6 +204,11 @@ function boot({ attempt, domain, marks }: AttemptSubject): ReturnType<typeof run
   return runningBoot(attempt, domain, marks);
 }
 
+/** What the guest has been told counts no more: it is asked anew. */
+function unheard(attempt: Attempt): Attempt {
+  return { ...attempt, firstSignal: undefined, lastSignal: undefined, signalRefusal: undefined };
+}
+
 /** The guest does not answer: mode Auto cuts its power, mode Soft gives up. */
 function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
   if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };
@@ -189,18 +216,19 @@ function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling 
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped(attempt: Attempt, domain: Domain): RestartMethod {
-  return attempt.method === "Soft" && attempt.markedAt !== undefined && !gentleReasons.has(domain.reason)
-    ? "Start"
-    : attempt.method;
+function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | undefined {
+  if (method === "Soft" && !gentleReasons.has(reason)) return "Start";
+  if (method !== undefined) return method;
+  // An adopted attempt that may have been forced: the domain says whether it was.
+  if (reason === "Shutdown") return "Soft";
+  return reason === "Destroyed" ? "Hard" : undefined;
 }
 
 /** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
 const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
 
-function succeeded({ attempt, domain, now }: AttemptSubject): Verdict & { kind: "End" } {
+function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End" } {
   const stop = endOfOldBoot(attempt, domain);
-  const start = attempt.started ?? now;
   return {
     kind: "End",
     result: "Succeeded",
@@ -209,7 +237,7 @@ function succeeded({ attempt, domain, now }: AttemptSubject): Verdict & { kind: 
     method: attempt.method,
     evidence: [],
     stoppedAtMs: stop?.epochMs,
-    downtimeMs: stop === undefined ? undefined : Math.max(0, start.monotonicMs - stop.monotonicMs),
+    downtimeMs: stop && attempt.started && Math.max(0, attempt.started.monotonicMs - stop.monotonicMs),
   };
 }
 
@@ -221,6 +249,8 @@ function message(attempt: Attempt): string {
       return "the domain's power was cut, and a new boot runs";
     case "Start":
       return "the domain was off, or somebody else stopped it, and a new boot runs";
+    case undefined:
+      return "the old boot ended, and a new one runs";
     default:
       return attempt.method satisfies never;
   }

@@ -2,7 +2,7 @@ import type { VirtualMachineStatus } from "../crds/virtualmachine.ts";
 import type { Decision, Verdict } from "./decision.ts";
 
 /** Reasons of the Events that the controller publishes: a closed list, one word each. */
-export const noticeReasons = [
+const noticeReasons = [
   "RestartStarted",
   "RestartForced",
   "RestartBlocked",
@@ -13,6 +13,7 @@ export const noticeReasons = [
   "RestartCancelled",
   "InvalidRestartRequest",
 ] as const;
+/** One of them. */
 export type NoticeReason = (typeof noticeReasons)[number];
 
 /** A Kubernetes Event about a transition, told once. */

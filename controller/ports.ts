@@ -55,6 +55,11 @@ export type Look =
   /** `persistent`: whether the domain is still there once it is off. */
   | { kind: "Present"; domain: Domain; persistent: boolean; marks: Marks };
 
+/** Whether the domain is there and its marks were read. */
+export function hasMarks(domain: Glance | Look): domain is Look & { kind: "Present" } {
+  return domain.kind === "Present" && "marks" in domain;
+}
+
 /** The hypervisor does not answer; it tells when it does again, unless it is to be asked again after a time. */
 export interface Unreachable {
   kind: "Unreachable";
@@ -68,6 +73,7 @@ export interface Missing {
   kind: "Missing";
 }
 
+/** A libvirt domain. */
 export interface Domain {
   uuid: string;
   name: string;
@@ -101,6 +107,8 @@ export interface RequestMark {
   request: RestartRequest;
   /** What had been served before: the status that says so may not have been written yet. */
   servedBefore: Served;
+  /** Whether the domain was off when it was marked: nobody had to stop it. */
+  wasOff?: boolean | undefined;
   /** Milliseconds since 1970. */
   startedAtMs: number;
   /** How the attempt ended; absent while it is under way, so that a domain that is off is owed its start. */
@@ -127,6 +135,7 @@ export type Effect =
   /** Writes the result into the request mark of the next boot: nothing is owed any more. */
   | { kind: "Settle"; mark: RequestMark };
 
+/** How an effect ended. */
 export type Outcome =
   | { kind: "Done" }
   /** The hypervisor said no; nothing happened, or nothing that it knows of. */
@@ -144,6 +153,7 @@ export interface Instant {
   monotonicMs: number;
 }
 
+/** The time, and names that nobody else has. */
 export interface Clock {
   now(): Instant;
   /** A new random name for an attempt: 128 bits, in hexadecimal. */

@@ -4,7 +4,7 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domainreference.ts";
-import type { Domain, Effect, Glance, Key, Look, Ports } from "./ports.ts";
+import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
 import { readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -63,6 +63,14 @@ export class Reconciler {
     this.#ending = true;
   }
 
+  /** Keys whose resource is gone in the middle of a restart: no list of resources names them any more. */
+  orphans(): Key[] {
+    const { virtualMachines } = this.#ports;
+    const isOrphan = ([key, { attempt }]: [Key, Memory]) =>
+      attempt?.touched === true && virtualMachines.get(key) === undefined;
+    return [...this.#memory].filter(isOrphan).map(([key]) => key);
+  }
+
   /** How many restarts this process has under way. */
   get attempts(): number {
     return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;
@@ -103,7 +111,7 @@ export class Reconciler {
    */
   #remember(key: Key, seen: VirtualMachine | undefined): Memory | undefined {
     const known = this.#memory.get(key);
-    if (seen === undefined) return known?.attempt?.marked === true ? known : undefined;
+    if (seen === undefined) return known?.attempt?.touched === true ? known : undefined;
     if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
       return { virtualMachine: seen, status: seen.status, attempt: undefined, marksReadIn: undefined };
     }
@@ -167,10 +175,6 @@ export class Reconciler {
 
 function powerOf({ id }: Domain): Power {
   return id === undefined ? "Off" : "On";
-}
-
-function hasMarks(domain: Glance | Look): domain is Look & { kind: "Present" } {
-  return domain.kind === "Present" && "marks" in domain;
 }
 
 /** Whether a resource without an attempt in this process asks for one, or had one when its status was written. */

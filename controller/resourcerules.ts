@@ -1,6 +1,7 @@
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { annotations, type VirtualMachine } from "../crds/virtualmachine.ts";
-import type { ResourceRule, Subject, Verdict } from "./decision.ts";
+import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
+import { domainReference } from "./domainreference.ts";
 import type { Notice } from "./notice.ts";
 import { baseline, deadlineMs, names } from "./request.ts";
 
@@ -23,13 +24,13 @@ export const resourceRules: readonly ResourceRule[] = [
  * A new, restored or newly adopted resource restarts nothing by what it says already. What a deleted one of its
  * name had begun is brought to its end all the same.
  */
-function firstSight({ trigger, virtualMachine }: Subject): { verdict: Verdict } | undefined {
+function firstSight({ trigger, virtualMachine }: Subject): ResourceRuling | undefined {
   if (trigger.kind !== "FirstSight") return undefined;
   return { verdict: { kind: "Rebase", served: baseline(virtualMachine) } };
 }
 
 /** Git went back: the older state becomes the baseline. A restart under way is finished first. */
-function reverted({ trigger, attempt }: Subject): { verdict: Verdict } | undefined {
+function reverted({ trigger, attempt }: Subject): ResourceRuling | undefined {
   if (trigger.kind !== "Reverted" || attempt?.marked === true) return undefined;
   const notice: Notice = {
     type: "Normal",
@@ -41,7 +42,7 @@ function reverted({ trigger, attempt }: Subject): { verdict: Verdict } | undefin
 }
 
 /** A value that cannot be used is refused once. A restart under way is finished first. */
-function refused({ trigger, attempt }: Subject): { verdict: Verdict } | undefined {
+function refused({ trigger, attempt }: Subject): ResourceRuling | undefined {
   if (trigger.kind !== "Invalid" || attempt?.marked === true) return undefined;
   const { served, message } = trigger;
   const notice: Notice = {
@@ -54,16 +55,16 @@ function refused({ trigger, attempt }: Subject): { verdict: Verdict } | undefine
 }
 
 /** The request was taken back before anything was done; a guest that has been asked cannot be asked back. */
-function cancelled({ trigger, attempt }: Subject): { verdict: Verdict } | undefined {
+function cancelled({ trigger, attempt }: Subject): ResourceRuling | undefined {
   if (trigger.kind !== "Nothing" && trigger.kind !== "Cancelled") return undefined;
-  if (attempt === undefined || attempt.marked) return undefined;
+  if (attempt === undefined || attempt.touched) return undefined;
   const message = "the request was taken back before the guest was touched";
   return { verdict: { kind: "End", result: "Skipped", reason: "Cancelled", message, evidence: [] } };
 }
 
 /** A request that nothing could be done about for too long fails, so that whoever waits for it learns of it. */
-function overdue({ virtualMachine, attempt, now }: Subject): { verdict: Verdict } | undefined {
-  if (attempt === undefined || attempt.marked) return undefined;
+function overdue({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+  if (attempt === undefined || attempt.touched) return undefined;
   const deadline = deadlineMs(virtualMachine, attempt.request);
   if (deadline === undefined || now.epochMs < deadline) return undefined;
   const why = virtualMachine.status.conditions?.find(({ type }) => type === "Ready")?.message;
@@ -72,7 +73,7 @@ function overdue({ virtualMachine, attempt, now }: Subject): { verdict: Verdict 
 }
 
 /** The connection tells when it is back. */
-function hypervisorUnreachable({ domain, now }: Subject): { verdict: Verdict } | undefined {
+function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undefined {
   if (domain.kind !== "Unreachable") return undefined;
   const { message, retryInMs } = domain;
   const untilMs = retryInMs === undefined ? undefined : now.monotonicMs + retryInMs;
@@ -80,23 +81,23 @@ function hypervisorUnreachable({ domain, now }: Subject): { verdict: Verdict } |
 }
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */
-function domainGone({ domain, attempt }: Subject): { verdict: Verdict } | undefined {
+function domainGone({ domain, attempt }: Subject): ResourceRuling | undefined {
   if (domain.kind !== "Missing" || attempt?.marked !== true) return undefined;
   const message = "the domain was undefined while it was being restarted";
   return { verdict: { kind: "End", result: "Failed", reason: "DomainNotFound", message, evidence: [] } };
 }
 
 /** The domain is not there; libvirt tells when somebody defines it. */
-function domainNotFound({ domain, virtualMachine }: Subject): { verdict: Verdict } | undefined {
+function domainNotFound({ domain, virtualMachine }: Subject): ResourceRuling | undefined {
   if (domain.kind !== "Missing") return undefined;
-  const { name, uuid } = virtualMachine.spec.domain;
-  const which = uuid === undefined ? `named ${name ?? virtualMachine.metadata.name}` : `with UUID ${uuid}`;
+  const reference = domainReference(virtualMachine);
+  const which = reference.kind === "UUID" ? `with UUID ${reference.uuid}` : `named ${reference.name}`;
   const message = `the hypervisor has no domain ${which}: define it, or correct spec.domain in a new resource`;
   return { verdict: { kind: "Unavailable", reason: "DomainNotFound", message } };
 }
 
 /** Two resources for one domain would restart it twice: the older one has it. What was begun is finished. */
-function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): { verdict: Verdict } | undefined {
+function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): ResourceRuling | undefined {
   const elder = rivals.find((rival) => isOlder(rival, virtualMachine));
   if (elder === undefined || attempt?.marked === true) return undefined;
   const { namespace, name } = elder.metadata;
@@ -112,22 +113,23 @@ function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: Virtual
 }
 
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */
-function suspended({ virtualMachine, attempt }: Subject): { verdict: Verdict } | undefined {
+function suspended({ virtualMachine, attempt }: Subject): ResourceRuling | undefined {
   if (!virtualMachine.spec.suspend || attempt === undefined || attempt.marked) return undefined;
   const message = "spec.suspend is true: the restart waits";
   return { verdict: { kind: "Blocked", reason: "Suspended", message } };
 }
 
 /** A template that changes at every render must not restart the machine at every render. */
-function tooSoon({ virtualMachine, attempt, now }: Subject): { verdict: Verdict } | undefined {
-  const { lastRestart } = virtualMachine.status;
+function tooSoon({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+  // Only what touched the domain counts: a request that failed while it waited must not make the next one wait.
+  const lastRestart = virtualMachine.status.history?.find(({ method }) => method !== undefined);
   const { minIntervalSeconds } = virtualMachine.spec.restartPolicy;
   if (attempt === undefined || attempt.marked || lastRestart === undefined) return undefined;
   if (names(virtualMachine.metadata.annotations[annotations.skipInterval], attempt.request)) return undefined;
   const endedAtMs = parseTimestamp(lastRestart.endedAt) ?? 0;
   // A wall clock that was put back must not make the wait longer than the interval.
   const waitMs = Math.min(endedAtMs + minIntervalSeconds * 1000 - now.epochMs, minIntervalSeconds * 1000);
-  if (lastRestart.result === "Skipped" || waitMs <= 0) return undefined;
+  if (waitMs <= 0) return undefined;
   const message = `the last restart ended less than ${minIntervalSeconds} s ago`;
   return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs: now.monotonicMs + waitMs } };
 }

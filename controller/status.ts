@@ -1,4 +1,4 @@
-import type { Condition } from "../crds/condition.ts";
+import { longestMessage, type Condition } from "../crds/condition.ts";
 import type { RestartAttempt, RestartRecord, RestartRequest } from "../crds/restart.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
 import {
@@ -23,7 +23,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
   const record =
     verdict.kind === "End" && attempt !== undefined ? recordOf(attempt, verdict, now.epochMs) : undefined;
   const inFlight = record === undefined ? attempt : undefined;
-  const served = servedNow(verdict, record);
+  const served = servedNow(verdict, record, attempt);
   const past: VirtualMachineStatus = {
     observedGeneration: virtualMachine.metadata.generation,
     observedRestartGeneration: servedGeneration(verdict, served, virtualMachine),
@@ -65,9 +65,13 @@ function servedGeneration(
   return isSkipped ? Math.min(ended, spec.restartGeneration ?? ended) : ended;
 }
 
-function servedNow(verdict: Verdict, record: RestartRecord | undefined): Served {
+function servedNow(
+  verdict: Verdict,
+  record: RestartRecord | undefined,
+  attempt: Attempt | undefined,
+): Served {
   if (verdict.kind === "Rebase") return verdict.served;
-  return record === undefined ? {} : servedBy(record.request);
+  return record === undefined || attempt?.isForeign === true ? {} : servedBy(record.request);
 }
 
 function attemptStatus(attempt: Attempt): RestartAttempt {
@@ -106,7 +110,7 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     method: end.method,
     evidence: end.evidence,
     reason: end.reason,
-    message: end.message,
+    message: end.message.slice(0, longestMessage),
     // A guest that went off by itself after all was not forced, whatever had been decided.
     forcedBecause: end.method === "Hard" ? attempt.forcedBecause : undefined,
     startedAt: formatTimestamp(attempt.startedAtMs),

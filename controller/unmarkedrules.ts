@@ -1,6 +1,6 @@
 import { inStage, markOf } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
-import { deafness, lifeElsewhere } from "./domainfacts.ts";
+import { deafness, lifeElsewhere, lookAgainMs } from "./domainfacts.ts";
 
 /** The rules about an attempt that has not touched the domain yet, in order. */
 export const unmarkedRules: readonly AttemptRule[] = [
@@ -13,9 +13,9 @@ export const unmarkedRules: readonly AttemptRule[] = [
 ];
 
 /** Nothing is started that lives elsewhere. */
-function savedOrMigrated({ domain }: AttemptSubject): Ruling | undefined {
+function savedOrMigrated({ domain, now }: AttemptSubject): Ruling | undefined {
   const obstacle = lifeElsewhere(domain);
-  return obstacle === undefined ? undefined : { verdict: { kind: "Blocked", ...obstacle } };
+  return obstacle && { verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) } };
 }
 
 /** It is off already: the next boot is marked, so that a crash between does not start it twice. */
@@ -60,7 +60,7 @@ function markRunning(subject: AttemptSubject): Ruling {
 }
 
 function markVerdict({ attempt, virtualMachine }: AttemptSubject, running: boolean): Verdict {
-  const mark = markOf(attempt, virtualMachine);
+  const mark = { ...markOf(attempt, virtualMachine), wasOff: !running };
   const message = "the domain is marked with the restart before anything happens to it";
   return {
     kind: "Act",

@@ -4,6 +4,9 @@ import { timestamp } from "./timestamp.ts";
 /** Types of the conditions that the controller writes. */
 export const conditionTypes = ["Ready", "Reconciling", "Stalled", "Bound"] as const;
 
+/** Longest message of a condition and of a restart's record, in characters. */
+export const longestMessage = 1024;
+
 /** A condition as Kubernetes' API conventions define it. */
 export const condition = z.object({
   type: z.enum(conditionTypes).describe("Which question this condition answers."),
@@ -11,7 +14,7 @@ export const condition = z.object({
   observedGeneration: z.int().describe("metadata.generation that the answer is about."),
   lastTransitionTime: timestamp.describe("When the answer last changed."),
   reason: z.string().min(1).max(128).describe("The answer's cause, as one word for programs."),
-  message: z.string().max(1024).describe("The answer's cause, in words for people."),
+  message: z.string().max(longestMessage).describe("The answer's cause, in words for people."),
 });
 
 /** A condition as Kubernetes' API conventions define it. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { longestMessage } from "./condition.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** How a request wants to be served. */
@@ -9,6 +10,7 @@ export const restartMode = z
       "when libvirt reports an error. Soft: it is only ever asked; the restart fails when it does not answer. " +
       "Hard: it is power-cycled at once.",
   );
+/** How a request wants to be served. */
 export type RestartMode = z.output<typeof restartMode>;
 
 /** How many joined tokens are remembered; of more, the oldest are forgotten. */
@@ -31,6 +33,7 @@ export const restartRequest = z
     requestedAt: timestamp.describe("When the controller first saw the request."),
   })
   .describe("A request for a restart.");
+/** A request for a restart. */
 export type RestartRequest = z.output<typeof restartRequest>;
 
 /** Where an attempt can be; PoweringOff only when it is forced. */
@@ -42,14 +45,17 @@ export const restartStages = [
   "Starting",
   "Verifying",
 ] as const;
+/** Where an attempt can be. */
 export type RestartStage = (typeof restartStages)[number];
 
 /** What ended the old boot. Start: the domain was already off, or somebody else stopped it. */
 export const restartMethods = ["Soft", "Hard", "Start"] as const;
+/** What ended the old boot. */
 export type RestartMethod = (typeof restartMethods)[number];
 
 /** How a restart can end. */
 export const restartResults = ["Succeeded", "Failed", "Skipped", "Unverified"] as const;
+/** How a restart can end. */
 export type RestartResult = (typeof restartResults)[number];
 
 /** What was seen that proves a restart. */
@@ -61,6 +67,7 @@ export const restartEvidence = [
   "DomainIDChanged",
   "DomainRecord",
 ] as const;
+/** What was seen that proves a restart. */
 export type RestartEvidence = (typeof restartEvidence)[number];
 
 const methodDescription =
@@ -84,6 +91,7 @@ export const restartAttempt = z
       .describe("Why it went over from asking the guest to cutting its power."),
   })
   .describe("The restart in flight.");
+/** A restart in flight. */
 export type RestartAttempt = z.output<typeof restartAttempt>;
 
 /** A restart that has ended. */
@@ -107,7 +115,7 @@ export const restartRecord = z
           "DomainRecord: the domain's metadata says that the request was served.",
       ),
     reason: z.string().describe("Why it ended so, as one word for programs."),
-    message: z.string().max(1024).describe("Why it ended so, in words for people."),
+    message: z.string().max(longestMessage).describe("Why it ended so, in words for people."),
     forcedBecause: z.string().optional().describe("Why the power was cut although the guest had been asked."),
     startedAt: timestamp.describe("When the attempt began."),
     stoppedAt: timestamp.optional().describe("When the guest was down; absent where nobody saw it."),
@@ -121,4 +129,5 @@ export const restartRecord = z
       ),
   })
   .describe("A restart that has ended.");
+/** A restart that has ended. */
 export type RestartRecord = z.output<typeof restartRecord>;

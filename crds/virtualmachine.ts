@@ -5,9 +5,6 @@ import { restartPolicy } from "./restartpolicy.ts";
 import { restartAttempt, restartMode, restartRecord, restartRequest } from "./restart.ts";
 import { timestamp } from "./timestamp.ts";
 
-/** API group and version of every resource of this project. */
-export const apiVersion = "warmboot.dev/v1alpha1";
-
 /** Annotations that users write; the controller reads them and never writes or removes one. */
 export const annotations = {
   /** Any new non-empty value requests a restart; a timestamp by convention. */

@@ -6,6 +6,7 @@ export type LogFormat = "json" | "pretty";
 
 /** Levels that can be asked for, the quietest first. */
 export const logLevels = ["error", "warn", "info", "debug"] as const;
+/** One of them. */
 export type LogLevel = (typeof logLevels)[number];
 
 /** The program's log, on standard output. Times are RFC 3339 with milliseconds, levels are words. */

@@ -57,7 +57,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
           libvirtTried.resolve();
         },
       }),
-    (changed) => enqueue(queue, virtualMachines, changed),
+    (changed) => {
+      enqueue(queue, virtualMachines, changed);
+      for (const key of reconciler.orphans()) queue.add(key);
+    },
   );
   const reconciler = new Reconciler({
     virtualMachines,

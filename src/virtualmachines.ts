@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
+import { domainReference } from "../controller/domainreference.ts";
 import type { Notice, NoticeReason } from "../controller/notice.ts";
 import type { Domain, Key, VirtualMachines } from "../controller/ports.ts";
 import {
@@ -104,7 +105,8 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   /** Resolves once no status write is under way. */
   async drained(): Promise<void> {
-    await Promise.allSettled(this.#writes);
+    // One that waits behind another begins when that one has ended.
+    while (this.#writes.size > 0) await Promise.allSettled(this.#writes);
   }
 
   async #write(key: Key, virtualMachine: VirtualMachine, status: VirtualMachineStatus): Promise<void> {
@@ -113,17 +115,18 @@ export class ApiVirtualMachines implements VirtualMachines {
     const written = await this.#writeOnce(key, virtualMachine, status);
     this.#writing.delete(key);
     const { next } = writing;
-    if (next === undefined || written === undefined) return;
+    if (next === undefined || written === "Queued") return;
     // A status that was computed before this write came back is still guarded by what this write left.
     const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
-    this.writeStatus(isOurs ? written : next.virtualMachine, next.status);
+    this.writeStatus(isOurs && written !== undefined ? written : next.virtualMachine, next.status);
   }
 
+  /** Undefined where there is nothing to write to any more, or the API server will never take it. */
   async #writeOnce(
     key: Key,
     virtualMachine: VirtualMachine,
     status: VirtualMachineStatus,
-  ): Promise<VirtualMachine | undefined> {
+  ): Promise<VirtualMachine | "Queued" | undefined> {
     const { client, queue, log } = this.#options;
     try {
       const outcome = await writeStatus<KubernetesObject & { status?: unknown }>(
@@ -139,11 +142,11 @@ export class ApiVirtualMachines implements VirtualMachines {
       const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
       if (retryAfterMs === undefined) queue.addRateLimited(key);
       else queue.addAfter(key, retryAfterMs);
-      return undefined;
+      return "Queued";
     }
   }
 
-  #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | undefined {
+  #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | "Queued" | undefined {
     const { queue, log } = this.#options;
     switch (outcome.kind) {
       case "Written": {
@@ -154,7 +157,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       }
       case "Conflict":
         queue.addRateLimited(key);
-        return undefined;
+        return "Queued";
       case "Gone":
         return undefined;
       case "Rejected":
@@ -186,9 +189,10 @@ function parse(object: KubernetesObject): VirtualMachine {
 /** A resource that the schema of this version does not allow; the CRD that is installed does. */
 class UnreadableError extends Error {}
 
-/** The names under which a resource's domain is found: its UUID, or its name. */
-function domainNames({ metadata, spec }: VirtualMachine): string[] {
-  return [spec.domain.uuid ?? spec.domain.name ?? metadata.name];
+/** What a resource's domain is found by. */
+function domainNames(virtualMachine: VirtualMachine): string[] {
+  const reference = domainReference(virtualMachine);
+  return [reference.kind === "UUID" ? reference.uuid : reference.name];
 }
 
 /** The echo of one's own write, most of the time: nothing that a decision depends on. */

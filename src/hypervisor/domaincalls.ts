@@ -62,6 +62,15 @@ export class DomainCalls {
     return persistent === 1;
   }
 
+  /** Whether the domain's memory is saved on disk, so that a start would go on with the old boot. */
+  async hasSavedImage(): Promise<boolean> {
+    const { result } = await this.#session.call(procedures.domainHasManagedSaveImage, {
+      dom: this.#dom,
+      flags: 0,
+    });
+    return result === 1;
+  }
+
   /** The request mark of the running boot, or of the next one. */
   async requestMark(of: "Live" | "Config"): Promise<RequestMark | undefined> {
     const xml = await this.#metadata(requestMarkUri, Affect[of]);

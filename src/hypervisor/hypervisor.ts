@@ -136,7 +136,12 @@ export class LibvirtHypervisor implements Hypervisor {
     const eventsBefore = this.#mirror.events(uuid);
     const [{ name, id }, { state, reason }] = await Promise.all([calls.identity(), calls.state()]);
     const lastStop = this.#mirror.find({ kind: "UUID", uuid })?.domain.lastStop;
-    const domain: Domain = { uuid, name, id, ...decodeState(state, reason), lastStop };
+    const told = decodeState(state, reason);
+    const domain: Domain = { uuid, name, id, ...told, lastStop };
+    // libvirtd forgets the reason when it is restarted, and keeps it when the saved image is removed.
+    if (told.state === "Shutoff" && (told.reason === "Saved" || told.reason === "Unknown")) {
+      domain.reason = (await calls.hasSavedImage()) ? "Saved" : "Unknown";
+    }
     this.#mirror.set(domain, eventsBefore);
     return domain;
   }

@@ -33,6 +33,8 @@ const builder = new XMLBuilder({
   ignoreAttributes: false,
   attributeNamePrefix: "",
   suppressEmptyNode: true,
+  // Otherwise the value "true" becomes an attribute without a value, which libvirt refuses.
+  suppressBooleanAttributes: false,
   attributesGroupName: "$",
 });
 const parser = new XMLParser({
@@ -49,7 +51,7 @@ const parser = new XMLParser({
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
-  const { attempt, resource, owner, request, startedAtMs, result, method, servedBefore } = mark;
+  const { attempt, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } = mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);
@@ -65,6 +67,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     startedAt,
     result,
     method,
+    wasOff: wasOff === true ? "yes" : undefined,
     servedGeneration: servedBefore.observedRestartGeneration,
     servedToken: servedBefore.observedRestartToken,
   });
@@ -93,6 +96,7 @@ const attributes = z.object({
   startedAt: z.string(),
   result: z.enum(restartResults).optional(),
   method: z.enum(restartMethods).optional(),
+  wasOff: z.literal("yes").optional(),
   servedGeneration: z.coerce.number().int().optional(),
   servedToken: z.string().optional(),
 });
@@ -102,12 +106,22 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   if (xml.length > longestMarkLength) return undefined;
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
-  const { attempt, resource, owner, startedAt, result, method, servedGeneration, servedToken, ...request } =
-    parsed.data;
-  const startedAtMs = parseTimestamp(startedAt);
+  const { attempt, resource, owner, result, method } = parsed.data;
+  const { restartGeneration, restartToken, joinedTokens, mode, requestedAt } = parsed.data;
+  const { servedGeneration, servedToken } = parsed.data;
+  const startedAtMs = parseTimestamp(parsed.data.startedAt);
   if (startedAtMs === undefined) return undefined;
-  const servedBefore = { observedRestartGeneration: servedGeneration, observedRestartToken: servedToken };
-  return { attempt, resource, owner, request, servedBefore, startedAtMs, result, method };
+  return {
+    attempt,
+    resource,
+    owner,
+    request: { restartGeneration, restartToken, joinedTokens, mode, requestedAt },
+    servedBefore: { observedRestartGeneration: servedGeneration, observedRestartToken: servedToken },
+    wasOff: parsed.data.wasOff === "yes",
+    startedAtMs,
+    result,
+    method,
+  };
 }
 
 function requestAttributes(xml: string): unknown {

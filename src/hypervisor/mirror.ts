@@ -31,6 +31,15 @@ export class Mirror {
   /** Takes note of an event: what is known of its domain is stale from now on. */
   note({ domain: { uuid, name }, ...event }: DomainEvent, at: Instant): void {
     const known = this.#byUuid.get(uuid)?.domain;
+    if (
+      event.type === "Lifecycle" &&
+      event.event === "Undefined" &&
+      known !== undefined &&
+      known.id === undefined
+    ) {
+      this.remove(uuid);
+      return;
+    }
     const domain: Domain = known ?? { uuid, name, state: "NoState", reason: "Unknown" };
     const stopped = event.type === "Lifecycle" && event.event === "Stopped";
     this.#put({ ...domain, name, lastStop: stopped ? at : domain.lastStop }, this.events(uuid) + 1, 0);

@@ -1,5 +1,6 @@
 import type { RestartMethod } from "../../crds/restart.ts";
 import type { Behaviour } from "../support/guest.ts";
+import { virtualMachine } from "../support/warmboot.ts";
 
 /** How the demo asks for a restart. */
 export type Trigger = "Annotation" | "Manifest";
@@ -15,6 +16,7 @@ export interface Scenario {
   expected: { method: RestartMethod; forced: boolean };
 }
 
+/** The demo, in order. */
 export const scenarios: readonly Scenario[] = [
   {
     name: "obeying",
@@ -42,18 +44,7 @@ export const scenarios: readonly Scenario[] = [
   },
 ];
 
-/** The VirtualMachine of a scenario, as its user writes it. */
+/** The VirtualMachine of a scenario, as its user applies it. */
 export function manifest({ name, policy }: Scenario, restartGeneration: number): string {
-  return `apiVersion: warmboot.dev/v1alpha1
-kind: VirtualMachine
-metadata:
-  name: ${name}
-spec:
-  restartGeneration: ${restartGeneration}
-  restartPolicy:
-    mode: Auto
-    soft:
-      timeoutSeconds: ${policy.timeoutSeconds}
-      resendSeconds: ${policy.resendSeconds}
-`;
+  return virtualMachine(name, { restartGeneration, restartPolicy: { mode: "Auto", soft: policy } });
 }

@@ -5,7 +5,7 @@ import { startController, type ControllerProcess } from "../support/controller.t
 import type { Behaviour } from "../support/guest.ts";
 import { kvmBoots } from "../support/kvm.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
-import { listenToDomains } from "../support/lifecycle.ts";
+import { watchEvents } from "../support/libvirt-events.ts";
 import { defineGuest, startGuest, type RunningGuest } from "../support/start-guest.ts";
 import {
   installWarmboot,
@@ -166,12 +166,12 @@ describe("real guests, and a part that dies while they are restarted", () => {
 
   test("SIGTERM keeps the attempt: a guest that goes off meanwhile is started by the next run", async () => {
     await using controller = await start();
-    await using domains = await listenToDomains(libvirtd.uri("qemu"));
+    await using events = await watchEvents(libvirtd);
     const guest = await machine("kept", "obey-after=1");
     await api.apply(virtualMachine("kept", { restartGeneration: 1 }));
     await controller.logged(({ effect, outcome }) => effect === "Shutdown" && outcome === "Done");
     assert.equal(await controller.stop(), 0);
-    await domains.happened("kept", "Stopped");
+    await events.until("kept", "lifecycle Stopped Shutdown");
     await using next = await start();
     await waitForStatus(api, "kept", "observedRestartGeneration", 1);
     assert.ok(

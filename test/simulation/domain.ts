@@ -20,7 +20,6 @@ export type Guest =
 /** Who did something to the domain: an attempt by its name, or somebody else. */
 export type Actor = string;
 export const operator: Actor = "operator";
-export const guestItself: Actor = "guest";
 
 /** How a boot can end, as the reason of the domain that is off tells it. */
 export type End = "Shutdown" | "Destroyed" | "Crashed" | "Saved" | "Migrated";

@@ -79,7 +79,7 @@ const effects: readonly [Effect["kind"], ...Effect["kind"][]] = [
 
 const faults: readonly [Happening, ...Happening[]] = [
   ["the controller is killed", (world) => world.restartController()],
-  ["the controller dies at an effect", (world, random) => void (world.crashAfterEffects = random.below(6))],
+  ["the controller dies at an effect", (world, random) => void (world.crashAtPoint = random.below(6))],
   [
     "status writes are lost",
     (world, random) => outage(world, random, (on) => void (world.api.losesWrites = on)),
@@ -169,7 +169,7 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
 
 /** Everything that only makes the controller's life hard ends; what people have done stays. */
 function heal(world: World): void {
-  world.crashAfterEffects = undefined;
+  world.crashAtPoint = undefined;
   world.hypervisor.faults.length = 0;
   world.hypervisor.reachable = true;
   world.api.losesWrites = false;

@@ -22,8 +22,8 @@ export class World {
   readonly api = new ModelApi(this.timeline);
   /** Rules of all decisions, in order. */
   readonly trace: string[] = [];
-  /** The process dies instead of making this effect or the one after it; counts down. */
-  crashAfterEffects: number | undefined;
+  /** The process dies at this point: there is one before and one after each effect. Counts down. */
+  crashAtPoint: number | undefined;
   delays: CallDelays = { lookMs: 0, performMs: 0 };
   /** The resource as an old backup has it. */
   backup: VirtualMachine | undefined;
@@ -104,7 +104,7 @@ export class World {
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
       if (process !== this.#process) return;
-      this.crashAfterEffects = undefined;
+      this.crashAtPoint = undefined;
       this.api.losesWrites = false;
       this.restartController();
     }
@@ -163,9 +163,9 @@ export class World {
   }
 
   #crashWhenDue(): void {
-    if (this.crashAfterEffects === undefined) return;
-    if (this.crashAfterEffects === 0) throw new Crash();
-    this.crashAfterEffects -= 1;
+    if (this.crashAtPoint === undefined) return;
+    if (this.crashAtPoint === 0) throw new Crash();
+    this.crashAtPoint -= 1;
   }
 
   #nonce(): string {
