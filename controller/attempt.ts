@@ -8,6 +8,7 @@ import type {
 } from "../crds/restart.ts";
 import type { RestartPolicy } from "../crds/restartpolicy.ts";
 import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { Verdict } from "./decision.ts";
 import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";
 
@@ -55,6 +56,8 @@ export interface Attempt {
   readonly released: boolean;
   /** Whether this process has put the result on the domain's own record. */
   readonly settled: boolean;
+  /** How the attempt ends: it is not judged again once that is on the domain's record. */
+  readonly conclusion?: (Verdict & { kind: "End" }) | undefined;
   /** The result that the domain's own record tells of, where the status has not heard of it. */
   readonly toldResult?: RestartResult | undefined;
 }

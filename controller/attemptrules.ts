@@ -1,12 +1,11 @@
 import type { Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
 import { markedRules } from "./markedrules.ts";
-import { leavesGuestAsked } from "./latestop.ts";
 import { unmarkedRules } from "./unmarkedrules.ts";
 
 /** The rules about a restart under way, in order. */
 export function attemptRules(attempt: Attempt): readonly AttemptRule[] {
-  return [endedBefore, failed, ...(attempt.marked ? markedRules : unmarkedRules)];
+  return [endedBefore, concluded, failed, ...(attempt.marked ? markedRules : unmarkedRules)];
 }
 
 /** The attempt ended long ago, and only the status does not know: after a lost write, or from an older backup. */
@@ -26,14 +25,15 @@ function endedBefore({ attempt }: AttemptSubject): Ruling | undefined {
   };
 }
 
+/** The result is on the domain's own record: whatever has happened since is another story. */
+function concluded({ attempt }: AttemptSubject): Ruling | undefined {
+  return attempt.settled && attempt.conclusion !== undefined ? { verdict: attempt.conclusion } : undefined;
+}
+
 /** The attempt cannot succeed. The guest may reboot by itself again before the result is told. */
 function failed({ attempt, domain }: AttemptSubject): Ruling | undefined {
   if (attempt.failure === undefined) return undefined;
   const { reason, message } = attempt.failure;
-  // It obeyed in the last moment: our signal stopped it, so it is ours to start.
-  if (attempt.marked && domain.id === undefined && domain.reason === "Shutdown" && leavesGuestAsked(reason)) {
-    return { attempt: { ...attempt, failure: undefined, refusal: undefined, settled: false } };
-  }
   if (attempt.touched && !attempt.released && domain.id !== undefined) {
     const effect = { kind: "Release", attempt: attempt.id } as const;
     return { verdict: { kind: "Act", effect, reason, message, announce: false } };

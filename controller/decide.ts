@@ -34,7 +34,7 @@ function settledFirst(decision: Decision, virtualMachine: VirtualMachine): Decis
   return {
     ...decision,
     verdict: { kind: "Act", effect, reason, message, announce: false },
-    attempt: { ...attempt, stage },
+    attempt: { ...attempt, stage, conclusion: verdict },
   };
 }
 

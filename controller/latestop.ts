@@ -13,15 +13,10 @@ const reasonsWithGuestRunning = new Set([
   "DeadlineExceeded",
 ]);
 
-/** Whether an attempt that fails for this reason leaves a guest running that has been asked to shut down. */
-export function leavesGuestAsked(reason: string): boolean {
-  return reasonsWithGuestRunning.has(reason);
-}
-
 /** Whether the guest may still obey the signals of an attempt that has failed. */
 function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
   const { lastRestart } = status;
-  if (lastRestart?.result !== "Failed" || !leavesGuestAsked(lastRestart.reason)) return false;
+  if (lastRestart?.result !== "Failed" || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
   const endedAtMs = parseTimestamp(lastRestart.endedAt);
   return endedAtMs !== undefined && Math.abs(epochMs - endedAtMs) < lateMs;
 }

@@ -123,9 +123,7 @@ export class Reconciler {
     const { virtualMachine } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
-    const marksReadIn = hasMarks(observation.domain)
-      ? powerOf(observation.domain.domain)
-      : this.#memory.get(key)?.marksReadIn;
+    const marksReadIn = marksReadNow(observation.domain, decision) ?? this.#memory.get(key)?.marksReadIn;
     this.#memory.set(key, { virtualMachine, status, attempt, marksReadIn });
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
@@ -175,6 +173,12 @@ export class Reconciler {
 
 function powerOf({ id }: Domain): Power {
   return id === undefined ? "Off" : "On";
+}
+
+/** An attempt that ends with its domain off is looked at once more: its guest may have gone off in the last moment. */
+function marksReadNow(domain: Glance | Look, { verdict }: Decision): Power | undefined {
+  if (!hasMarks(domain)) return undefined;
+  return verdict.kind === "End" ? "On" : powerOf(domain.domain);
 }
 
 /** Whether a resource without an attempt in this process asks for one, or had one when its status was written. */

@@ -486,7 +486,7 @@ test("a domain that is defined anew during the wait is marked again before it is
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
 
-test("a guest that obeys while its failure is being recorded is started: it was not a failure after all", async () => {
+test("a guest that obeys while its failure is being recorded is started, as one that obeys after it", async () => {
   const world = await settledWorld({ restartPolicy: { mode: "Soft", soft: { timeoutSeconds: 10 } } });
   world.hypervisor.guest = { kind: "Deaf" };
   world.hypervisor.beforeEffect = (effect) => {

@@ -40,6 +40,7 @@ export class ModelApi implements VirtualMachines {
   #writing = false;
   #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
   #version = 1;
+  #cachedVersion = 0;
   #uids = 0;
   readonly #timeline: Timeline;
 
@@ -134,7 +135,12 @@ export class ModelApi implements VirtualMachines {
     this.#stored = virtualMachine && this.#versioned(virtualMachine);
     this.highestGeneration = Math.max(this.highestGeneration, virtualMachine?.spec.restartGeneration ?? 0);
     const told = this.#stored;
+    this.#version += 1;
+    const version = this.#version;
     const tell = () => {
+      // A watch tells in order, and never what a reply to a write has overtaken.
+      if (version < this.#cachedVersion) return;
+      this.#cachedVersion = version;
       this.#cached = told;
       this.onChange();
     };
@@ -152,6 +158,7 @@ export class ModelApi implements VirtualMachines {
     this.writes.push(status);
     this.#stored = this.#versioned({ ...stored, status });
     this.#cached = this.#stored;
+    this.#cachedVersion = this.#version;
     return true;
   }
 

@@ -18,6 +18,9 @@ export interface HistoryReport {
 /** Things happen within this time; then the faults stop, and all must come to rest. */
 const busyMs = 400_000;
 
+/** Long enough for every timeout of a policy and for a late obedience; what is looked at again and again goes on. */
+const restMs = 3_600_000;
+
 type Happening = readonly [name: string, happen: (world: World, random: Random) => void];
 
 const requests: readonly [Happening, ...Happening[]] = [
@@ -153,10 +156,10 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
     await world.settle(busyMs);
     note("* the faults stop");
     heal(world);
-    await world.settle();
+    await world.settle(restMs);
     ledger.atRest();
     world.enqueue();
-    await world.settle();
+    await world.settle(restMs);
     ledger.stays();
   } catch (error) {
     ledger.fail(

@@ -31,6 +31,7 @@ export class World {
   #process: Reconciler;
   #running: Promise<void> | undefined;
   #dueAtMs: number | undefined;
+  #wakesAtMs: number | undefined;
   #nonces = 0;
 
   /** Made with the fields of a spec; the domain runs unless it is said to be off. */
@@ -75,11 +76,16 @@ export class World {
       if (this.#running === undefined && this.#isDue()) this.#reconcile();
       await drained();
       if (this.#running === undefined && this.#isDue()) continue;
-      if (this.#running === undefined && this.#dueAtMs !== undefined)
-        this.timeline.at(this.#dueAtMs, () => {});
+      if (this.#running === undefined) this.#planWakeUp();
       if (!this.timeline.step(endMs)) return;
     }
     throw new Error(`it does not come to rest: ${this.trace.slice(-20).join(", ")}`);
+  }
+
+  #planWakeUp(): void {
+    if (this.#dueAtMs === undefined || this.#dueAtMs === this.#wakesAtMs) return;
+    this.#wakesAtMs = this.#dueAtMs;
+    this.timeline.at(this.#dueAtMs, () => {});
   }
 
   #isDue(): boolean {
