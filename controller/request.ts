@@ -83,7 +83,16 @@ export function withServedBefore(
     observedRestartGeneration: observedRestartGeneration ?? status.observedRestartGeneration,
     observedRestartToken: observedRestartToken ?? status.observedRestartToken,
   };
-  return { ...virtualMachine, status: { ...status, ...served } };
+  return { ...virtualMachine, status: { ...status, ...served, request: stillWaiting(status, mark) } };
+}
+
+/** An attempt ends before the next one marks the domain: what an older status says is being served has been. */
+function stillWaiting(
+  { request, attempt }: VirtualMachineStatus,
+  mark: RequestMark,
+): RestartRequest | undefined {
+  const wasServed = attempt !== undefined && attempt.id !== mark.attempt;
+  return wasServed && request?.restartToken === attempt.request.restartToken ? undefined : request;
 }
 
 /** Whether a status counts a request as served, by itself or joined to another. */
