@@ -108,7 +108,7 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a deleted resource takes its attempt with it",
     file: "controller/reconcile.ts",
-    find: "if (seen === undefined) return known?.attempt?.marked === true ? known : undefined;",
+    find: "if (seen === undefined) return known?.attempt?.touched === true ? known : undefined;",
     replace: "if (seen === undefined) return undefined;",
   },
   {
