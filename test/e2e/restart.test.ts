@@ -132,6 +132,28 @@ describe("real guests on QEMU", () => {
     await guest.ready(2);
   });
 
+  test("a resource that is deleted while its guest shuts down still gets it started, as soon as it is off", async () => {
+    const patient = { restartPolicy: { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } } };
+    const guest = await machine("deleted", "obey-after=2", patient);
+    await api.apply(virtualMachine("deleted", { ...patient, restartGeneration: 1 }));
+    await controller.logged(
+      (line) => line.name === "deleted" && line.effect === "Shutdown" && line.outcome === "Done",
+    );
+    await api.kubectl("delete", "wvm", "deleted");
+    await guest.ready(2);
+  });
+
+  test("a guest whose memory was saved is not started anew, also after libvirtd has forgotten why it is off", async () => {
+    await machine("saved", "obey");
+    await libvirtd.virsh("managedsave", "saved");
+    await libvirtd.restart();
+    await api.apply(virtualMachine("saved", { restartGeneration: 1 }));
+    await waitForStatus(api, "saved", "conditions[?(@.type=='Reconciling')].reason", "DomainSaved");
+    await libvirtd.virsh("start", "saved");
+    await waitForStatus(api, "saved", "observedRestartGeneration", 1);
+    assert.equal((await readVirtualMachine(api, "saved")).status.lastRestart?.method, "Soft");
+  });
+
   test("a token of any printable characters survives the domain's XML", async () => {
     await machine("token", "obey");
     const token = `<a b="c">&amp;'é😀 ]]>`;
