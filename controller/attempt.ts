@@ -6,8 +6,8 @@ import type {
   RestartResult,
   RestartStage,
 } from "../crds/restart.ts";
-import type { RestartPolicy } from "../crds/restartpolicy.ts";
-import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { RestartPolicy } from "../crds/restart-policy.ts";
+import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
 import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";

@@ -1,11 +1,11 @@
-import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import { markOf } from "./attempt.ts";
-import { attemptRules } from "./attemptrules.ts";
-import { currentAttempt } from "./currentattempt.ts";
+import { attemptRules } from "./attempt-rules.ts";
+import { currentAttempt } from "./current-attempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
 import { hasMarks, type Instant } from "./ports.ts";
 import { deadlineMs, readTriggers, type Trigger } from "./request.ts";
-import { resourceRules } from "./resourcerules.ts";
+import { resourceRules } from "./resource-rules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {

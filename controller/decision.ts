@@ -1,6 +1,6 @@
 import type { RestartEvidence, RestartMethod, RestartResult } from "../crds/restart.ts";
-import type { VirtualMachine } from "../crds/virtualmachine.ts";
-import type { RestartPolicy } from "../crds/restartpolicy.ts";
+import type { VirtualMachine } from "../crds/virtual-machine.ts";
+import type { RestartPolicy } from "../crds/restart-policy.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Notice } from "./notice.ts";
 import type { Domain, Effect, Glance, Instant, Look, Marks } from "./ports.ts";

@@ -1,4 +1,4 @@
-import type { VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import type { VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "./decision.ts";
 
 /** Reasons of the Events that the controller publishes: a closed list, one word each. */

@@ -1,4 +1,4 @@
-import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { RestartMethod, RestartRequest, RestartResult } from "../crds/restart.ts";
 import type { Served } from "./request.ts";
 import type { Decision } from "./decision.ts";

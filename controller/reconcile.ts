@@ -1,9 +1,9 @@
-import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtualmachine.ts";
+import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import { afterEffect, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
-import { domainReference } from "./domainreference.ts";
+import { domainReference } from "./domain-reference.ts";
 import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
 import { readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";

@@ -5,7 +5,7 @@ import {
   parseRestartMode,
   type VirtualMachine,
   type VirtualMachineStatus,
-} from "../crds/virtualmachine.ts";
+} from "../crds/virtual-machine.ts";
 import { formatTimestamp, parseTimestamp } from "../crds/timestamp.ts";
 import type { RequestMark } from "./ports.ts";
 

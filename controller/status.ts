@@ -6,7 +6,7 @@ import {
   type DomainStatus,
   type VirtualMachine,
   type VirtualMachineStatus,
-} from "../crds/virtualmachine.ts";
+} from "../crds/virtual-machine.ts";
 import type { Attempt } from "./attempt.ts";
 import { conditionsFor } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";

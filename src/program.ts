@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { Session, type SessionEvent } from "libvirt";
 import type { Logger } from "pino";
-import { domainReference } from "../controller/domainreference.ts";
+import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { systemClock } from "./clock.ts";
@@ -9,10 +9,10 @@ import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.t
 import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
-import { KeyedQueue } from "./kubernetes/queue.ts";
+import { WorkQueue } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
-import { ApiVirtualMachines } from "./virtualmachines.ts";
+import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
 const farewellMs = 5000;
@@ -33,7 +33,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     onDrop: ({ reason, regarding }, error) =>
       log.warn({ name: regarding.metadata.name, reason, err: error }, "an Event was dropped"),
   });
-  const queue = new KeyedQueue({
+  const queue = new WorkQueue({
     onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; it is tried again"),
   });
   const virtualMachines = new ApiVirtualMachines({
@@ -99,12 +99,12 @@ async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promi
   await Promise.race([promise, aborted.promise]);
 }
 
-async function reconcileOnce(key: string, reconciler: Reconciler, queue: KeyedQueue): Promise<void> {
+async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQueue): Promise<void> {
   const again = await reconciler.reconcile(key);
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
 }
 
-function enqueue(queue: KeyedQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
+function enqueue(queue: WorkQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
   for (const key of keys) queue.add(key);
 }

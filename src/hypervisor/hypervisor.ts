@@ -11,7 +11,7 @@ import type {
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
-import { DomainCalls } from "./domaincalls.ts";
+import { DomainCalls } from "./domain-calls.ts";
 import { Mirror } from "./mirror.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 

@@ -12,7 +12,7 @@ import {
   microTime,
   type Reporter,
 } from "./event-object.ts";
-import { KeyedQueue } from "./queue.ts";
+import { WorkQueue } from "./work-queue.ts";
 
 /** An event that cannot be sent for so long is dropped: who looks for it has looked elsewhere by then. */
 const GIVE_UP_MS = 5 * 60_000;
@@ -57,7 +57,7 @@ interface Series {
 export class EventRecorder<Reason extends string = string> {
   readonly #options: EventRecorderOptions;
   readonly #clock: Clock;
-  readonly #queue: KeyedQueue;
+  readonly #queue: WorkQueue;
   readonly #backoff = new Backoff({ baseMs: 200, maxMs: 10_000 });
   /** In the order in which they were last seen. */
   readonly #series = new Map<string, Series>();
@@ -70,7 +70,7 @@ export class EventRecorder<Reason extends string = string> {
   constructor(options: EventRecorderOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#queue = new KeyedQueue({ clock: this.#clock });
+    this.#queue = new WorkQueue({ clock: this.#clock });
     // One worker: events arrive in order, and a burst of them does not crowd out status writes.
     void this.#queue.run(1, (key) => this.#send(key), this.#stop.signal);
   }

@@ -1,6 +1,6 @@
 import type { Credentials } from "./credentials.ts";
 import { CredentialsError } from "./errors.ts";
-import { inClusterCredentials } from "./incluster.ts";
+import { inClusterCredentials } from "./in-cluster.ts";
 import { type KubeconfigChoice, kubeconfigCredentials, kubeconfigFiles } from "./kubeconfig.ts";
 
 /**

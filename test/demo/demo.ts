@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import type { Condition } from "../../crds/condition.ts";
-import type { VirtualMachine } from "../../crds/virtualmachine.ts";
+import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { startApiServer, type ApiServer } from "../support/apiserver.ts";
 import { startController, type ControllerProcess } from "../support/controller.ts";
 import { kvmBoots } from "../support/kvm.ts";

@@ -4,7 +4,7 @@ import {
   parseVirtualMachine,
   type VirtualMachine,
   type VirtualMachineStatus,
-} from "../../crds/virtualmachine.ts";
+} from "../../crds/virtual-machine.ts";
 import { formatTimestamp } from "../../crds/timestamp.ts";
 import type { Notice } from "../../controller/notice.ts";
 import type { Key, VirtualMachines } from "../../controller/ports.ts";

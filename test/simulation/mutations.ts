@@ -22,25 +22,25 @@ interface Mutation {
 const mutations: readonly Mutation[] = [
   {
     defect: "an attempt's name can be computed, so that a stale pass marks the new boot with the old name",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: "return beginAttempt(nonce,",
     replace: 'return beginAttempt("0".repeat(32),',
   },
   {
     defect: "the running boot's reboot action is not put back when the attempt fails",
-    file: "controller/attemptrules.ts",
+    file: "controller/attempt-rules.ts",
     find: "attempt.touched && !attempt.released && domain.id !== undefined",
     replace: "false",
   },
   {
     defect: "whatever is off is started, also what is saved or migrated away",
-    file: "controller/domainfacts.ts",
+    file: "controller/obstacle.ts",
     find: "if (id !== undefined) return undefined;",
     replace: "if (id !== undefined || reason.length > 0) return undefined;",
   },
   {
     defect: "the domain's own record is not believed: a restored or lost status repeats a request",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: "if (tellsOfUnended(mark, virtualMachine))",
     replace: "if (false as boolean && tellsOfUnended(mark, virtualMachine))",
   },
@@ -52,19 +52,19 @@ const mutations: readonly Mutation[] = [
   },
   {
     defect: "a guest that obeys after its attempt has failed is left off",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: "return stoppedLate(virtualMachine, domain.domain, mark, now.epochMs) ? adopted : undefined;",
     replace: "return undefined;",
   },
   {
     defect: "a domain that is undefined under its guest is destroyed",
-    file: "controller/markedrules.ts",
+    file: "controller/marked-rules.ts",
     find: "  undefinedMeanwhile,\n  markLost,\n",
     replace: "",
   },
   {
     defect: "the signal is sent without marks",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: "return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);",
     replace:
       "return { ...beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now), marked: true };",
@@ -89,13 +89,13 @@ const mutations: readonly Mutation[] = [
   },
   {
     defect: "a request that arrives after the guest has stopped is taken for served",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: 'if (trigger.kind !== "Requested" || !oldBootRuns(observation, attempt)) return attempt;',
     replace: 'if (trigger.kind !== "Requested") return attempt;',
   },
   {
     defect: "a guest that was started and went off is started again and again",
-    file: "controller/markedrules.ts",
+    file: "controller/marked-rules.ts",
     find: "  stoppedAgain,\n",
     replace: "",
   },
@@ -138,7 +138,7 @@ const mutations: readonly Mutation[] = [
   },
   {
     defect: "an attempt that waits hides what the domain remembers",
-    file: "controller/currentattempt.ts",
+    file: "controller/current-attempt.ts",
     find: "if (attempt?.marked === true) return joinedAttempt(",
     replace: "if (attempt !== undefined) return joinedAttempt(",
   },

@@ -1,4 +1,4 @@
-import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtualmachine.ts";
+import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtual-machine.ts";
 import type { Decision } from "../../controller/decision.ts";
 import type { Ports } from "../../controller/ports.ts";
 import { Reconciler } from "../../controller/reconcile.ts";

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtualmachine.ts";
+import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtual-machine.ts";
 import type { ApiServer } from "./apiserver.ts";
 
 /** What an administrator applies, from the project's root. */

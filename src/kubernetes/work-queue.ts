@@ -4,7 +4,7 @@ import { Delays } from "./delays.ts";
 import { Fifo } from "./fifo.ts";
 
 /** What a queue is made with; every field has a default. */
-export interface KeyedQueueOptions<K> {
+export interface WorkQueueOptions<K> {
   /** The first delay of `addRateLimited`; each further one is twice as long. Default 5 ms. */
   baseDelayMs?: number;
   /** The longest delay of `addRateLimited`. Default 60 s. */
@@ -33,8 +33,8 @@ export interface QueueObserver<K> {
  * added while it is worked on, it is worked on once more afterwards, and never by two workers at once.
  * Keys are handed out in the order in which they became ready.
  */
-export class KeyedQueue<K = string> {
-  readonly #options: KeyedQueueOptions<K>;
+export class WorkQueue<K = string> {
+  readonly #options: WorkQueueOptions<K>;
   readonly #clock: Clock;
   readonly #delays: Delays<K>;
   readonly #ready = new Fifo<K>();
@@ -48,7 +48,7 @@ export class KeyedQueue<K = string> {
   #starting = false;
   #stopped = false;
 
-  constructor(options: KeyedQueueOptions<K> = {}) {
+  constructor(options: WorkQueueOptions<K> = {}) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#delays = new Delays(this.#clock, (key) => this.add(key));

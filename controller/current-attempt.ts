@@ -2,7 +2,7 @@ import type { RestartMode } from "../crds/restart.ts";
 import { adoptAttempt, beginAttempt, forced, type Attempt } from "./attempt.ts";
 import { runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
-import { stoppedLate } from "./latestop.ts";
+import { stoppedLate } from "./late-stop.ts";
 import { hasMarks } from "./ports.ts";
 import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 

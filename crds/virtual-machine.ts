@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { condition } from "./condition.ts";
-import { column, rules, wideColumn, type CustomResource } from "./customresource.ts";
-import { restartPolicy } from "./restartpolicy.ts";
+import { column, rules, wideColumn, type CustomResource } from "./custom-resource.ts";
+import { restartPolicy } from "./restart-policy.ts";
 import { restartAttempt, restartMode, restartRecord, restartRequest } from "./restart.ts";
 import { timestamp } from "./timestamp.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { customResourceDefinition } from "../../crds/customresource.ts";
-import { virtualMachineResource } from "../../crds/virtualmachine.ts";
+import { customResourceDefinition } from "../../crds/custom-resource.ts";
+import { virtualMachineResource } from "../../crds/virtual-machine.ts";
 
 interface Schema {
   type?: string;

@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
-import { markedRules } from "./markedrules.ts";
-import { unmarkedRules } from "./unmarkedrules.ts";
+import { markedRules } from "./marked-rules.ts";
+import { unmarkedRules } from "./unmarked-rules.ts";
 
 /** The rules about a restart under way, in order. */
 export function attemptRules(attempt: Attempt): readonly AttemptRule[] {

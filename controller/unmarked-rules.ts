@@ -1,6 +1,6 @@
 import { inStage, markOf } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
-import { deafness, lifeElsewhere, lookAgainMs } from "./domainfacts.ts";
+import { deafness, lifeElsewhere, lookAgainMs } from "./obstacle.ts";
 
 /** The rules about an attempt that has not touched the domain yet, in order. */
 export const unmarkedRules: readonly AttemptRule[] = [

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import { domainReference } from "../controller/domainreference.ts";
+import { domainReference } from "../controller/domain-reference.ts";
 import type { Notice, NoticeReason } from "../controller/notice.ts";
 import type { Domain, Key, VirtualMachines } from "../controller/ports.ts";
 import {
@@ -8,11 +8,11 @@ import {
   virtualMachineResource,
   type VirtualMachine,
   type VirtualMachineStatus,
-} from "../crds/virtualmachine.ts";
+} from "../crds/virtual-machine.ts";
 import type { KubernetesClient } from "./kubernetes/client.ts";
 import { ApiError, UnreachableError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
-import type { KeyedQueue } from "./kubernetes/queue.ts";
+import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
 import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
@@ -22,7 +22,7 @@ export interface VirtualMachinesOptions {
   client: KubernetesClient;
   /** Only this namespace; without it, all. */
   namespace?: string | undefined;
-  queue: KeyedQueue;
+  queue: WorkQueue;
   events: EventRecorder<NoticeReason>;
   log: Logger;
   /** A resource has come or gone: others that name its domain may have become the one that counts, or not. */

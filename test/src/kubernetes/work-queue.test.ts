@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { KeyedQueue } from "../../../src/kubernetes/queue.ts";
+import { WorkQueue } from "../../../src/kubernetes/work-queue.ts";
 import { ManualClock, turns } from "./manual-clock.ts";
 
 /** A queue whose handler takes as long as the test says, and what it did. */
 function worked(concurrency: number, workMs: (key: string) => number = () => 0) {
   const clock = new ManualClock();
-  const queue = new KeyedQueue({ clock });
+  const queue = new WorkQueue({ clock });
   const started: string[] = [];
   const stop = new AbortController();
   const finished = queue.run(
@@ -76,7 +76,7 @@ test("Rate-limited delays double from 5 ms to the maximum, and begin anew after 
   const clock = new ManualClock();
   const delays: number[] = [];
   const observer = { retried: (_: string, delayMs: number) => delays.push(delayMs) };
-  const queue = new KeyedQueue({ clock, observer, maxDelayMs: 100 });
+  const queue = new WorkQueue({ clock, observer, maxDelayMs: 100 });
   for (let count = 0; count < 7; count += 1) queue.addRateLimited("a");
   assert.deepEqual(delays, [5, 10, 20, 40, 80, 100, 100]);
   assert.equal(queue.failures("a"), 7);
@@ -88,7 +88,7 @@ test("Rate-limited delays double from 5 ms to the maximum, and begin anew after 
 test("A very long row of failures does not make the delay overflow", () => {
   const delays: number[] = [];
   const observer = { retried: (_: string, delayMs: number) => delays.push(delayMs) };
-  const queue = new KeyedQueue({ clock: new ManualClock(), observer });
+  const queue = new WorkQueue({ clock: new ManualClock(), observer });
   for (let count = 0; count < 2000; count += 1) queue.addRateLimited("a");
   assert.equal(delays.at(-1), 60_000);
 });
@@ -96,7 +96,7 @@ test("A very long row of failures does not make the delay overflow", () => {
 test("A handler that throws has its error reported and its key tried again", async () => {
   const clock = new ManualClock();
   const errors: unknown[] = [];
-  const queue = new KeyedQueue<string>({ clock, onError: (_, error) => errors.push(error) });
+  const queue = new WorkQueue<string>({ clock, onError: (_, error) => errors.push(error) });
   let calls = 0;
   const broken = new Error("broken");
   void queue.run(
@@ -133,7 +133,7 @@ test("Stopping waits for the handlers that run, and starts no others", async () 
 });
 
 test("Stopping an idle queue, or one before it starts, resolves at once", async () => {
-  const queue = new KeyedQueue();
+  const queue = new WorkQueue();
   await queue.run(1, async () => {}, AbortSignal.abort());
   const { stop, finished } = worked(1);
   stop.abort();
@@ -143,7 +143,7 @@ test("Stopping an idle queue, or one before it starts, resolves at once", async 
 test("The observer learns how long a key waited and was worked on", async () => {
   const clock = new ManualClock();
   const seen: unknown[] = [];
-  const queue = new KeyedQueue<string>({
+  const queue = new WorkQueue<string>({
     clock,
     observer: {
       added: (key) => seen.push(["added", key]),
@@ -178,7 +178,7 @@ test("Whatever is added, each key has one worker at most, and is worked on after
     fc.array(fc.integer({ min: 0, max: 80 }), { minLength: 1 }),
     async (steps, concurrency, workMs) => {
       const clock = new ManualClock();
-      const queue = new KeyedQueue({ clock });
+      const queue = new WorkQueue({ clock });
       const working = new Set<string>();
       const startedMs = new Map<string, number>();
       const dueMs = new Map<string, number>();

@@ -1,5 +1,5 @@
 import { parseTimestamp } from "../crds/timestamp.ts";
-import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Domain, RequestMark } from "./ports.ts";
 
 /** How long after a failed attempt a guest that goes off is taken to obey it after all, in milliseconds. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { rules } from "./customresource.ts";
+import { rules } from "./custom-resource.ts";
 import { restartMode } from "./restart.ts";
 
 const soft = z

@@ -1,7 +1,7 @@
 import { parseTimestamp } from "../crds/timestamp.ts";
-import { annotations, type VirtualMachine } from "../crds/virtualmachine.ts";
+import { annotations, type VirtualMachine } from "../crds/virtual-machine.ts";
 import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
-import { domainReference } from "./domainreference.ts";
+import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
 import { baseline, deadlineMs, names } from "./request.ts";
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { inClusterCredentials } from "../../../src/kubernetes/incluster.ts";
+import { inClusterCredentials } from "../../../src/kubernetes/in-cluster.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 const ENVIRONMENT = { KUBERNETES_SERVICE_HOST: "10.0.0.1", KUBERNETES_SERVICE_PORT: "443" };

@@ -1,4 +1,4 @@
-import type { VirtualMachine } from "../crds/virtualmachine.ts";
+import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { DomainReference } from "./ports.ts";
 
 /** Which domain a resource names: by default the one of its own name. */

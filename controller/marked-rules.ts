@@ -2,7 +2,7 @@ import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
 import { forced, inStage, type Attempt } from "./attempt.ts";
 import { endOfOldBoot, evidenceOfNewBoot, runningBoot } from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
-import { deafness, lifeElsewhere, lookAgainMs } from "./domainfacts.ts";
+import { deafness, lifeElsewhere, lookAgainMs } from "./obstacle.ts";
 import type { Notice } from "./notice.ts";
 import type { Domain } from "./ports.ts";
 
