@@ -91,7 +91,7 @@ async function launch(kubeconfig: string, libvirtd: Libvirtd): Promise<Controlle
 }
 
 async function createResources(api: ApiServer): Promise<void> {
-  await api.apply(scenarios.map((scenario) => manifest(scenario, 1)).join("\n---\n"));
+  await api.apply(scenarios.map((scenario) => manifest(scenario, 1)).join("\n"));
   for (const { name } of scenarios) await waitForCondition(api, name, "Ready");
   transcript("kubectl get virtualmachines", await api.kubectl("get", "virtualmachines"));
 }
