@@ -149,7 +149,8 @@ export class Ledger {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
       return;
     }
-    if (!stopper.settled)
+    const isTold = status?.lastRestart?.id === last?.endedBy && status?.lastRestart?.result === "Failed";
+    if (!stopper.settled && !isTold)
       this.fail(
         "what our action stopped is started, or its failure is told",
         `it is off: ${status?.lastRestart?.result}`,
