@@ -271,8 +271,8 @@ export class Ledger {
     // And a libvirtd that was restarted does not know how it ended.
     const mayHaveObeyed = last?.end === "Shutdown" || hypervisor.domain.reason === "Unknown";
     const isLate = mayHaveObeyed && last !== undefined && last.signals > 0;
-    if (deeds.settled && !isLate)
-      this.fail("an attempt whose result is on the domain starts nothing", "it did");
+    const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
+    if (isSettled && !isLate) this.fail("an attempt whose result is on the domain starts nothing", "it did");
     deeds.started += 1;
     const faulty =
       this.#hadToForget() || this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
