@@ -23,8 +23,9 @@ interface Memory {
 
 type Power = "On" | "Off";
 
-/** More passes in a row than any path of a restart takes: the key then waits for its turn like every other. */
+/** More passes in a row than any path of a restart takes; a key that wants more rests before it goes on. */
 const mostPasses = 16;
+const restMs = 1000;
 
 /** The loop: observe, decide, record, act, until there is nothing to do but wait. */
 export class Reconciler {
@@ -52,7 +53,7 @@ export class Reconciler {
       const again = await this.#act(key, observation, decision);
       if (again !== "Now") return again;
     }
-    return { atMs: this.#ports.clock.now().monotonicMs };
+    return { atMs: this.#ports.clock.now().monotonicMs + restMs };
   }
 
   /**
@@ -83,7 +84,9 @@ export class Reconciler {
     const { virtualMachine, attempt } = memory;
     const domain = await this.#lookAt(memory);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
-    const told = hasMarks(domain) ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;
+    // What this process has begun itself it knows better than the mark that it wrote then.
+    const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
+    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;
     return { virtualMachine: told, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
   }
 

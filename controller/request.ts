@@ -77,7 +77,7 @@ export function withServedBefore(
 ): VirtualMachine {
   const { metadata, status } = virtualMachine;
   if (mark === undefined || mark.resource !== metadata.uid) return virtualMachine;
-  if (status.history?.some(({ id }) => id === mark.attempt) === true) return virtualMachine;
+  if (!tellsOfUnended(mark, virtualMachine)) return virtualMachine;
   const { observedRestartGeneration, observedRestartToken } = mark.servedBefore;
   const served: Served = {
     observedRestartGeneration: observedRestartGeneration ?? status.observedRestartGeneration,

@@ -323,3 +323,22 @@ test("a waiting request that is taken back by lowering the generation below the 
     ["RestartReverted", "RestartCancelled"],
   );
 });
+
+test("a generation that is lowered while a mark waits for its answer is lowered once", async () => {
+  const world = await settledWorld({}, { off: true });
+  world.api.apply({ restartGeneration: 4 });
+  await world.settle();
+  world.hypervisor.stop("Migrated");
+  await world.settle();
+  world.hypervisor.faults.push({
+    effect: "Mark",
+    fault: { kind: "Unanswered", message: "lost", applied: true },
+  });
+  world.hypervisor.restartDaemon();
+  world.api.annotate({ restart: "a" });
+  await world.settle(50);
+  world.api.apply({ restartGeneration: 3 });
+  await world.settle();
+  assert.equal(world.status.observedRestartGeneration, 3);
+  assert.equal(world.api.notices.filter(({ reason }) => reason === "RestartReverted").length, 1);
+});

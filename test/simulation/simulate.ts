@@ -11,6 +11,9 @@ const { values } = parseArgs({
 });
 const histories = Number(values.histories);
 const firstSeed = Number(values.seed);
+/** A history that does not come to rest repeats itself. */
+const mostLines = 400;
+
 const coverage = new Map<string, number>();
 const beganAtMs = performance.now();
 let done = 0;
@@ -19,7 +22,7 @@ for (; done < histories; done += 1) {
   for (const combination of report.coverage) coverage.set(combination, (coverage.get(combination) ?? 0) + 1);
   if (report.violation !== undefined) {
     console.error(`seed ${report.seed} violates "${report.violation.invariant}": ${report.violation.how}`);
-    for (const line of report.lines) console.error(line);
+    for (const line of report.lines.slice(0, mostLines)) console.error(line);
     process.exitCode = 1;
     break;
   }
