@@ -97,11 +97,12 @@ async function oldestClaim(path: string): Promise<string | undefined> {
   return claims[0]?.name;
 }
 
-/** When a process was started, in clock ticks since the machine's boot; empty if there is none. */
+/** When a process was started, in clock ticks since the machine's boot; empty if it is gone, reaped or not. */
 async function startTime(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // The name, in parentheses, may hold spaces; the start time is the 20th field behind it.
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  // The name, in parentheses, may hold spaces; the state is the first field behind it, the start time the 20th.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" ? "" : (fields[19] ?? "");
 }
 
 /** Resolves at the next change in a directory, or after `atMostMs`, which also sees a builder die. */
