@@ -63,7 +63,8 @@ export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine
   const { uid, namespace, name } = metadata;
   // A lowered generation moves the baseline below what has been served: that makes nothing unserved.
   if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;
-  if (mark.resource === uid) return !isServed(mark.request, status);
+  // Without a result it has not ended, whatever a restored status says of its request.
+  if (mark.resource === uid) return mark.result === undefined || !isServed(mark.request, status);
   return mark.result === undefined && mark.owner === `${namespace}/${name}`;
 }
 
