@@ -10,11 +10,16 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 const options = readOptions(process.argv.slice(2), version, process.stdout.isTTY);
 const log = createLog(options.logLevel, options.logFormat);
 
+/** A terminal signals npm and this process, and npm passes its own on: that is one wish, not two. */
+const sameWishMs = 1000;
+
 const ending = new AbortController();
+let askedAtMs = 0;
 for (const name of ["SIGTERM", "SIGINT"] as const) {
   process.on(name, () => {
     // A second signal means that the first one takes too long.
-    if (ending.signal.aborted) process.exit(1);
+    if (ending.signal.aborted && performance.now() - askedAtMs > sameWishMs) process.exit(1);
+    if (!ending.signal.aborted) askedAtMs = performance.now();
     ending.abort();
   });
 }

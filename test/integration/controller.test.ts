@@ -155,6 +155,8 @@ describe("the controller as a process, on a real API server and libvirt's test d
   test("SIGTERM ends it at once and cleanly", async () => {
     await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
     await controller.logged(({ msg }) => msg === "ready");
+    // As a terminal does through npm: twice at once.
+    process.kill(controller.pid, "SIGTERM");
     assert.equal(await controller.stop(), 0);
     assert.equal(controller.lines.at(-1)?.msg, "ended");
   });
