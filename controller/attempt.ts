@@ -42,8 +42,6 @@ export interface Attempt {
   /** First and last signal that this process sent to the guest. */
   readonly firstSignal?: Instant | undefined;
   readonly lastSignal?: Instant | undefined;
-  /** Set once the hypervisor said that the power was cut. */
-  readonly destroyed?: Instant | undefined;
   /** Set once the hypervisor said that the domain was started. */
   readonly started?: Instant | undefined;
   /** Why an attempt that began by asking went over to force. */
@@ -208,7 +206,7 @@ function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect,
     case "Shutdown":
       return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now, lastSignal: now };
     case "Destroy":
-      return { ...attempt, method: "Hard", destroyed: now };
+      return { ...attempt, method: "Hard" };
     case "Start":
       return { ...attempt, started: now };
     case "Release":

@@ -160,6 +160,8 @@ function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefin
   );
 }
 
+const asked = "the guest is asked to shut down by the ACPI power button";
+
 /** Ask the guest to shut down; and again, in case it was still booting when it was asked. */
 function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
   if (domain.state === "Shutdown") return undefined;
@@ -167,14 +169,13 @@ function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | unde
   const isFirst = attempt.firstSignal === undefined && attempt.refusal === undefined;
   if (lastSignal !== undefined && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000)
     return undefined;
-  const message = "the guest is asked to shut down by the ACPI power button";
-  const notice: Notice = { type: "Normal", reason: "RestartStarted", action: "Restart", note: message };
+  const notice: Notice = { type: "Normal", reason: "RestartStarted", action: "Restart", note: asked };
   return {
     verdict: {
       kind: "Act",
       effect: { kind: "Shutdown" },
       reason: "ShuttingDown",
-      message,
+      message: asked,
       announce: true,
       notice: isFirst ? notice : undefined,
     },
@@ -191,7 +192,7 @@ function waitForGuest({ attempt, domain, policy, now }: AttemptSubject): Ruling 
     verdict: {
       kind: "Wait",
       reason: "ShuttingDown",
-      message: "the guest is asked to shut down by the ACPI power button",
+      message: asked,
       // One that is going down already is not asked again.
       untilMs: domain.state === "Shutdown" ? timeoutAtMs : Math.min(timeoutAtMs, resendAtMs),
     },

@@ -15,14 +15,7 @@ import { kvmBoots } from "../support/kvm.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
 import { everyPart, setUp } from "../support/setup.ts";
 import { startGuest, type RunningGuest } from "../support/start-guest.ts";
-import {
-  applyManifest,
-  installWarmboot,
-  manifests,
-  readVirtualMachine,
-  waitForCondition,
-  waitForStatus,
-} from "../support/warmboot.ts";
+import { installWarmboot, readVirtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
 import { bold, dim, duration, green, red, say, step, transcript } from "./screen.ts";
 import { manifest, scenarios, type Scenario } from "./scenario.ts";
 import { Timeline, type Seen } from "./timeline.ts";
@@ -78,9 +71,8 @@ function startGuests(libvirtd: Libvirtd, kvm: boolean): Promise<RunningGuest[]> 
   return Promise.all(scenarios.map(({ name, behaviour }) => startGuest(libvirtd, { name, behaviour, kvm })));
 }
 
-async function install(api: ApiServer): Promise<string> {
-  for (const file of manifests) transcript(`kubectl apply -f ${file}`, await applyManifest(api, file));
-  return installWarmboot(api);
+function install(api: ApiServer): Promise<string> {
+  return installWarmboot(api, (file, output) => transcript(`kubectl apply -f ${file}`, output));
 }
 
 async function launch(kubeconfig: string, libvirtd: Libvirtd): Promise<ControllerProcess> {

@@ -3,16 +3,22 @@ import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtual-ma
 import type { ApiServer } from "./apiserver.ts";
 
 /** What an administrator applies, from the project's root. */
-export const manifests = ["crds/virtualmachines.warmboot.dev.yaml", "deploy/rbac.yaml"] as const;
+const manifests = ["crds/virtualmachines.warmboot.dev.yaml", "deploy/rbac.yaml"] as const;
 
 /** Applies one of them as it is checked in; resolves to what kubectl printed. */
 export async function applyManifest(api: ApiServer, file: (typeof manifests)[number]): Promise<string> {
   return api.apply(await readFile(new URL(`../../${file}`, import.meta.url), "utf8"));
 }
 
-/** Installs the definitions and the rights, and resolves to a kubeconfig with the controller's own identity. */
-export async function installWarmboot(api: ApiServer): Promise<string> {
-  for (const file of manifests) await applyManifest(api, file);
+/**
+ * Installs the definitions and the rights, and resolves to a kubeconfig with the controller's own identity.
+ * `told` hears what kubectl printed of each.
+ */
+export async function installWarmboot(
+  api: ApiServer,
+  told: (file: string, output: string) => void = () => {},
+): Promise<string> {
+  for (const file of manifests) told(file, await applyManifest(api, file));
   await api.kubectl("wait", "--for=condition=Established", "crd/virtualmachines.warmboot.dev");
   return api.kubeconfigFor(await api.serviceAccountToken("warmboot", "warmboot"));
 }
