@@ -1,14 +1,19 @@
 import type { RestartEvidence, RestartMethod, RestartResult } from "../crds/restart.ts";
-import type { VirtualMachine } from "../crds/virtual-machine.ts";
+import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Notice } from "./notice.ts";
-import type { Domain, Effect, Glance, Instant, Look, Marks } from "./ports.ts";
+import type { Effect, Glance, Instant, Look, Sight } from "./ports.ts";
 import type { Served, Trigger } from "./request.ts";
 
 /** Everything that one decision is made from; nothing else is asked while deciding. */
 export interface Observation {
+  /** With the status as this process computed it last. */
   virtualMachine: VirtualMachine;
+  /** The status as the API server is known to have it. */
+  stored: VirtualMachineStatus;
+  /** What tells this cluster from all others. */
+  cluster: string;
   /** With marks where a restart is under way or requested. */
   domain: Glance | Look;
   /** Other resources that name the same domain. */
@@ -74,14 +79,9 @@ export interface Subject extends Omit<Observation, "nonce"> {
 }
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
-export interface AttemptSubject {
-  virtualMachine: VirtualMachine;
+export interface AttemptSubject extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "now"> {
   policy: RestartPolicy;
-  domain: Domain;
-  persistent: boolean;
-  marks: Marks;
   attempt: Attempt;
-  now: Instant;
 }
 
 /**

@@ -58,14 +58,15 @@ export function servedBy({ restartGeneration, restartToken }: RestartRequest): S
  * Whether the domain's own record tells of an attempt that this resource has to bring to its end: its own, whose
  * end the status has not seen, or that of a resource of the same name that was deleted in the middle of it.
  */
-export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
+export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine, cluster: string): boolean {
   const { metadata, status } = virtualMachine;
   const { uid, namespace, name } = metadata;
   // A lowered generation moves the baseline below what has been served: that makes nothing unserved.
   if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;
   // Without a result it has not ended, whatever a restored status says of its request.
   if (mark.resource === uid) return mark.result === undefined || !isServed(mark.request, status);
-  return mark.result === undefined && mark.owner === `${namespace}/${name}`;
+  // Another cluster may have a resource of the same name, and its own controller.
+  return mark.result === undefined && mark.owner === `${namespace}/${name}` && mark.cluster === cluster;
 }
 
 /**
@@ -75,10 +76,11 @@ export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine
 export function withServedBefore(
   virtualMachine: VirtualMachine,
   mark: RequestMark | undefined,
+  cluster: string,
 ): VirtualMachine {
   const { metadata, status } = virtualMachine;
   if (mark === undefined || mark.resource !== metadata.uid) return virtualMachine;
-  if (!tellsOfUnended(mark, virtualMachine)) return virtualMachine;
+  if (!tellsOfUnended(mark, virtualMachine, cluster)) return virtualMachine;
   const { observedRestartGeneration, observedRestartToken } = mark.servedBefore;
   const served: Served = {
     observedRestartGeneration: observedRestartGeneration ?? status.observedRestartGeneration,
@@ -181,8 +183,9 @@ function readToken({ metadata, status }: VirtualMachine): Token {
   if (/\p{C}/u.test(value))
     return invalid(served, annotations.restart, "contains a character that cannot be printed");
   if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");
-  if (isOlder(value, status.observedRestartToken))
-    return revertedToken(value, "is older than the last one served");
+  // A revert moves the baseline back; what lies between it and the newest value served is no news either.
+  if (servedTokens(status).some((served) => isOlder(value, served)))
+    return revertedToken(value, "is older than one that was served");
   return { kind: "New", value };
 }
 

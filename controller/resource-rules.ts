@@ -1,8 +1,12 @@
+import type { RestartPolicy } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { annotations, type VirtualMachine } from "../crds/virtual-machine.ts";
+import type { Failure } from "./attempt.ts";
 import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
+import { lookAgainMs } from "./obstacle.ts";
+import { hasMarks, requestMarkUri } from "./ports.ts";
 import { baseline, deadlineMs, names } from "./request.ts";
 
 /** The rules about the resource as a whole, in order. */
@@ -16,6 +20,7 @@ export const resourceRules: readonly ResourceRule[] = [
   domainGone,
   domainNotFound,
   claimedByAnother,
+  claimedByAnotherCluster,
   suspended,
   tooSoon,
 ];
@@ -68,8 +73,13 @@ function overdue({ virtualMachine, attempt, now }: Subject): ResourceRuling | un
   const deadline = deadlineMs(virtualMachine, attempt.request);
   if (deadline === undefined || now.epochMs < deadline) return undefined;
   const why = virtualMachine.status.conditions?.find(({ type }) => type === "Ready")?.message;
-  const message = `nothing could be done within ${virtualMachine.spec.restartPolicy.deadlineSeconds} s: ${why ?? "it waited"}`;
-  return { verdict: { kind: "End", result: "Failed", reason: "DeadlineExceeded", message, evidence: [] } };
+  const failure = deadlineExceeded(virtualMachine.spec.restartPolicy, why ?? "it waited");
+  return { verdict: { kind: "End", result: "Failed", ...failure, evidence: [] } };
+}
+
+/** Why a request fails that something held up for too long. */
+export function deadlineExceeded({ deadlineSeconds }: RestartPolicy, why: string): Failure {
+  return { reason: "DeadlineExceeded", message: `it could not be done within ${deadlineSeconds} s: ${why}` };
 }
 
 /** The connection tells when it is back. */
@@ -103,6 +113,19 @@ function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): Resourc
   const { namespace, name } = elder.metadata;
   const message = `the older VirtualMachine ${namespace}/${name} names the same domain: delete one of the two`;
   return { verdict: { kind: "Unavailable", reason: "ClaimedByAnother", message } };
+}
+
+/** A restart that another cluster's controller has begun and not ended is that one's to end. */
+function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): ResourceRuling | undefined {
+  if (attempt === undefined || attempt.marked || !hasMarks(domain)) return undefined;
+  const mark = domain.marks.next;
+  if (mark === undefined || mark.cluster === cluster || mark.result !== undefined) return undefined;
+  const message =
+    `the VirtualMachine ${mark.owner} of another cluster (${mark.cluster}) is restarting this domain; if that cluster ` +
+    `is gone: virsh metadata ${domain.domain.name} ${requestMarkUri} --config --remove`;
+  return {
+    verdict: { kind: "Blocked", reason: "ClaimedByAnotherCluster", message, untilMs: lookAgainMs(now) },
+  };
 }
 
 /** By creation, and where that is the same second, by UID. */

@@ -82,8 +82,14 @@ function attemptStatus(attempt: Attempt): RestartAttempt {
     stage: attempt.stage,
     stageStartedAt: formatTimestamp(attempt.stageStartedAtMs),
     startedAt: formatTimestamp(attempt.startedAtMs),
+    recordedIn: isOnRecord(attempt) ? attempt.recordIn : undefined,
     forcedBecause: attempt.forcedBecause,
   };
+}
+
+/** The status that says so is itself the record of an attempt without marks. */
+function isOnRecord({ marked, recordIn, stage }: Attempt): boolean {
+  return marked || (recordIn === "Status" && stage === "Preparing");
 }
 
 /** While the hypervisor does not answer, the last that was seen of the domain stays. */

@@ -131,7 +131,8 @@ const status = z
       .optional()
       .describe(
         "Ready: the domain is known and no restart is under way. Reconciling: a restart is under way. " +
-          "Stalled: somebody has to act. Bound: the domain exists. Reconciling and Stalled are only there while True.",
+          "Stalled: somebody has to act. Bound: the domain exists. GuestReady: the guest agent is connected; there " +
+          "only where the domain has a channel for one. Reconciling and Stalled are only there while True.",
       )
       .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   })

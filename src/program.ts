@@ -8,6 +8,7 @@ import { systemClock } from "./clock.ts";
 import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
 import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
+import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey } from "./kubernetes/resource.ts";
@@ -59,29 +60,28 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       }),
     (changed) => {
       enqueue(queue, virtualMachines, changed);
-      for (const key of reconciler.orphans()) queue.add(key);
+      for (const key of reconciler?.orphans() ?? []) queue.add(key);
     },
   );
-  const reconciler = new Reconciler({
-    virtualMachines,
-    hypervisor,
-    clock: systemClock,
-    journal: createJournal(log),
-  });
+  let reconciler: Reconciler | undefined;
 
   log.info({ connect: options.connect, kubernetes: client.server, namespace: options.namespace }, "starting");
-  signal.addEventListener("abort", () => reconciler.end(), { once: true });
+  signal.addEventListener("abort", () => reconciler?.end(), { once: true });
   hypervisor.start();
   const watching = virtualMachines.run(signal);
   try {
     // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
     await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
-    log.info({ virtualMachines: [...virtualMachines.keys()].length }, "ready");
-    await queue.run(options.workers, (key) => reconcileOnce(key, reconciler, queue), signal);
+    const cluster = await clusterUid(client, { signal, onError: (error, ms) => logClusterError(log, error, ms) });
+    const journal = createJournal(log);
+    const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
+    reconciler = ready;
+    log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
+    await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-  log.info({ attempts: reconciler.attempts }, "ending; restarts under way are kept for the next run");
+  log.info({ attempts: reconciler?.attempts ?? 0 }, "ending; restarts under way are kept for the next run");
   await Promise.race([
     virtualMachines.drained(),
     new Promise((resolve) => setTimeout(resolve, farewellMs).unref()),
@@ -102,6 +102,14 @@ async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promi
 async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQueue): Promise<void> {
   const again = await reconciler.reconcile(key);
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
+}
+
+function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
+  const why = error instanceof Error ? error.message : String(error);
+  log.error(
+    `the namespace kube-system, whose UID names this cluster, cannot be read (see deploy/rbac.yaml): ${why}; ` +
+      `trying again in ${(retryInMs / 1000).toFixed(1)} s`,
+  );
 }
 
 function enqueue(queue: WorkQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {

@@ -54,7 +54,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       trim: parse,
       indexes: { domain: domainNames },
       onEvent: (event) => {
-        if (event.type === "Modified" && onlyStatusDiffers(event.object, event.previous)) return;
+        if (event.type === "Modified" && isEcho(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
         if (event.type !== "Modified") options.onClaim(event.object);
       },
@@ -153,6 +153,8 @@ export class ApiVirtualMachines implements VirtualMachines {
         queue.forget(key);
         const written = parse(outcome.object);
         this.#reflector.accept(written);
+        // An attempt that only the status has on record goes on when it is written.
+        if (written.status.attempt?.recordedIn === "Status") queue.add(key);
         return written;
       }
       case "Conflict":
@@ -195,12 +197,13 @@ function domainNames(virtualMachine: VirtualMachine): string[] {
   return [reference.kind === "UUID" ? reference.uuid : reference.name];
 }
 
-/** The echo of one's own write, most of the time: nothing that a decision depends on. */
-function onlyStatusDiffers(now: VirtualMachine, before: VirtualMachine): boolean {
+/** The echo of one's own write, which is known since its reply. A status that somebody else wrote is put right. */
+function isEcho(now: VirtualMachine, before: VirtualMachine): boolean {
   return (
     now.metadata.generation === before.metadata.generation &&
     now.metadata.deletionTimestamp === before.metadata.deletionTimestamp &&
-    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations)
+    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations) &&
+    isDeepStrictEqual(now.status, before.status)
   );
 }
 

@@ -10,7 +10,10 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
     await calls();
     return { kind: "Done" };
   } catch (error) {
-    if (error instanceof LibvirtError) return { kind: "Refused", message: error.message };
+    if (error instanceof LibvirtError) {
+      const { message, code } = error;
+      return { kind: "Refused", message, denied: code === "ACCESS_DENIED" || code === "OPERATION_DENIED" };
+    }
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }

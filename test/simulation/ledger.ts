@@ -1,8 +1,8 @@
 import type { RestartRequest } from "../../crds/restart.ts";
 import type { Decision, Verdict } from "../../controller/decision.ts";
-import type { Attempt } from "../../controller/attempt.ts";
+import type { Attempt, RecordPlace } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
-import type { Boot } from "./domain.ts";
+import type { Actor, Boot } from "./domain.ts";
 import type { World } from "./world.ts";
 
 /** A sentence that must be true, and how a history made it false. */
@@ -15,17 +15,21 @@ export interface Violation {
 interface Deeds {
   /** What it was begun for, before anything joined. */
   request: string;
-  ended: Set<Boot>;
+  /** Where it is on record. */
+  recordIn: RecordPlace;
+  /** How many boots it ended, by a stop or by a reboot in place. */
+  ended: number;
   started: number;
-  /** The boot that ran when the attempt marked it; undefined where the domain was off. */
-  marked: Boot | undefined;
-  /** How many boots there had been then; undefined before. */
+  /** How many boots had begun then, reboots in place among them; undefined before. */
   bootsAtMark: number | undefined;
   /** Whether its result is on the domain. */
   settled: boolean;
 }
 
 type Ended = Verdict & { kind: "End" };
+
+/** How a restart may fail although nobody disturbs it: its guest, or its guest's agent, does not answer. */
+const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady"]);
 
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
@@ -59,6 +63,7 @@ export class Ledger {
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
+    this.#world.hypervisor.onReboot = (_boot, by) => this.#rebooted(by);
     this.happened();
   }
 
@@ -111,14 +116,18 @@ export class Ledger {
       this.fail("what is at rest stays at rest", "a look at rest did something");
   }
 
-  #succeeded(attempt: Attempt, { evidence }: Ended, { marked, bootsAtMark }: Deeds): void {
+  get #bootsBegun(): number {
+    const { boots } = this.#world.hypervisor;
+    return boots.reduce((count, { inPlace }) => count + 1 + inPlace.length, 0);
+  }
+
+  #succeeded(attempt: Attempt, { evidence }: Ended, { bootsAtMark }: Deeds): void {
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
-    if (marked !== undefined && marked.end === undefined) this.fail(sentence, "the marked boot still runs");
-    if (boots.length <= bootsAtMark) this.fail(sentence, "no boot began since the mark");
-    const startedAtMs = boots.at(-1)?.startedAtMs ?? 0;
+    if (this.#bootsBegun <= bootsAtMark) this.fail(sentence, "no boot began since it was put on record");
+    const startedAtMs = boots.at(-1)?.inPlace.at(-1)?.atMs ?? boots.at(-1)?.startedAtMs ?? 0;
     for (const name of [attempt.request.restartGeneration, attempt.request.restartToken]) {
       if (name !== undefined && (this.#requestedAtMs.get(String(name)) ?? 0) > startedAtMs) {
         this.fail(
@@ -132,7 +141,7 @@ export class Ledger {
   /** Where nobody disturbs it, the controller has no excuse. */
   #undisturbed({ result, reason }: Ended): void {
     if ([...this.#happenings].some((name) => this.#disturbances.has(name))) return;
-    const isAllowed = result === "Succeeded" || result === "Skipped" || reason === "GuestShutdownTimedOut";
+    const isAllowed = result === "Succeeded" || result === "Skipped" || deafReasons.has(reason);
     if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
   }
 
@@ -204,7 +213,7 @@ export class Ledger {
   #onceEach(): void {
     const byRequest = new Map<string, number>();
     for (const { request, ended } of this.#deeds.values()) {
-      if (ended.size > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended.size);
+      if (ended > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended);
     }
     for (const [request, count] of byRequest) {
       if (count > 1)
@@ -231,13 +240,19 @@ export class Ledger {
     this.onEffect(`${actor}: ${effect.kind} of ${where}`);
     switch (effect.kind) {
       case "Mark":
-        this.#marks(effect.mark.attempt, running);
+        this.#recorded(effect.mark.attempt);
         return;
       case "Shutdown":
-        if (running !== undefined) this.#mustCarryMarks(actor, running, "no signal without every mark");
+      case "Reboot":
+        if (running !== undefined) this.#mustBeOnRecord(actor, running, "no signal without its record");
         return;
       case "Destroy":
-        if (running !== undefined) this.#mustCarryMarks(actor, running, "only a marked boot is destroyed");
+      case "Reset":
+        if (running !== undefined) this.#mustBeOnRecord(actor, running, "only a marked boot is ended by force");
+        return;
+      case "Wake":
+      case "Resume":
+        if (running !== undefined) this.#mustBeOnRecord(actor, running, "no guest is woken without a record");
         return;
       case "Start":
         this.#starts(actor);
@@ -252,11 +267,9 @@ export class Ledger {
     }
   }
 
-  #marks(attempt: string, running: Boot | undefined): void {
+  #recorded(attempt: string): void {
     const deeds = this.#deeds.get(attempt);
-    if (deeds === undefined) return;
-    deeds.marked = running;
-    deeds.bootsAtMark = this.#world.hypervisor.boots.length;
+    if (deeds !== undefined) deeds.bootsAtMark ??= this.#bootsBegun;
   }
 
   #starts(attempt: string): void {
@@ -285,11 +298,23 @@ export class Ledger {
     if (deeds !== undefined) deeds.settled = true;
   }
 
-  #mustCarryMarks(attempt: string, running: Boot, invariant: string): void {
+  #mustBeOnRecord(attempt: string, running: Boot, invariant: string): void {
+    if (this.#deeds.get(attempt)?.recordIn === "Status") {
+      this.#mustBeInStatus(attempt, invariant);
+      return;
+    }
     if (!this.#sawTheLatest) return;
     if (!running.bootMarks.has(attempt)) this.fail(invariant, "the boot does not carry the mark");
     const { nextMark } = this.#world.hypervisor;
     if (nextMark?.attempt !== attempt) this.fail(invariant, "the configuration does not carry the mark");
+  }
+
+  #mustBeInStatus(attempt: string, invariant: string): void {
+    const { stored } = this.#world.api;
+    // A resource that is gone takes its record with it, and so does a backup.
+    if (stored === undefined || this.#anyOf("the resource is deleted", restoredBackup)) return;
+    if (stored.status.attempt?.id !== attempt) this.fail(invariant, "the status does not have the attempt");
+    this.#recorded(attempt);
   }
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
@@ -300,17 +325,28 @@ export class Ledger {
   #bootEnded(boot: Boot): void {
     this.#stoppedAtMs = this.#world.timeline.now().monotonicMs;
     this.onEffect(`boot ${this.#world.hypervisor.boots.length} ends: ${boot.end} by ${boot.endedBy}`);
-    this.#deeds.get(boot.endedBy ?? "")?.ended.add(boot);
+    this.#endedBy(boot.endedBy);
   }
 
-  #of({ id, request }: Attempt): Deeds {
+  #rebooted(by: Actor): void {
+    this.onEffect(`boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
+    this.#endedBy(by);
+  }
+
+  #endedBy(actor: Actor | undefined): void {
+    const deeds = this.#deeds.get(actor ?? "");
+    if (deeds !== undefined) deeds.ended += 1;
+  }
+
+  #of(attempt: Attempt): Deeds {
+    const { id, request } = attempt;
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
       request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, restore ${this.#restores}`,
-      ended: new Set(),
+      recordIn: attempt.recordIn,
+      ended: 0,
       started: 0,
-      marked: undefined,
       bootsAtMark: undefined,
       settled: false,
     };

@@ -132,8 +132,8 @@ export class World {
       },
       hypervisor: {
         glance: (reference) => hypervisor.glance(reference),
-        look: async (reference, id) => {
-          const seen = await hypervisor.look(reference, id);
+        look: async (reference, question) => {
+          const seen = await hypervisor.look(reference, question);
           await this.#takes(this.delays.lookMs);
           alive();
           return seen;
@@ -151,6 +151,7 @@ export class World {
         },
       },
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },
+      cluster: "cluster",
       journal: {
         decided: (_key, decision) => {
           attempt = decision.attempt?.id ?? "";
