@@ -1,5 +1,6 @@
 import type { Decision } from "../../controller/decision.ts";
 import type { Effect } from "../../controller/ports.ts";
+import type { Coverage } from "./coverage.ts";
 import { operator, type Guest } from "./domain.ts";
 import { Ledger, type Violation } from "./ledger.ts";
 import { Random } from "./random.ts";
@@ -9,10 +10,16 @@ import { World } from "./world.ts";
 export interface HistoryReport {
   seed: number;
   violation: Violation | undefined;
-  /** What happened, in order, each line with its virtual time. */
+  /** What happened, in order, each line with its virtual time; empty unless it was asked for. */
   lines: string[];
-  /** Which combinations of domain state, stage and fault it went through. */
-  coverage: Set<string>;
+}
+
+/** What is to be kept of a history. */
+export interface HistoryOptions {
+  /** Counts the decisions. */
+  coverage?: Coverage;
+  /** Whether the report tells every step: most of the time that a history takes would go into it. */
+  trace?: boolean;
 }
 
 /** Things happen within this time; then the faults stop, and all must come to rest. */
@@ -113,27 +120,35 @@ const faults: readonly [Happening, ...Happening[]] = [
 const onlyRequests: readonly [typeof requests] = [requests];
 const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
 
+/** What can have happened last. */
+export const happenings: readonly string[] = [
+  "nothing",
+  ...[...requests, ...operators, ...faults].map(([name]) => name),
+];
+
 /** Happenings that the controller cannot be blamed for, or that take away what it knows. */
 export const disturbances: ReadonlySet<string> = new Set([...operators, ...faults].map(([name]) => name));
 
 /** Runs the history of a seed against the controller's real code. */
-export async function runHistory(seed: number): Promise<HistoryReport> {
+export async function runHistory(
+  seed: number,
+  { coverage, trace = false }: HistoryOptions = {},
+): Promise<HistoryReport> {
   const random = new Random(seed);
   const world = new World(spec(random), { off: random.chance(0.15) });
   world.hypervisor.guest = guest(random);
   const ledger = new Ledger(world, disturbances);
   const lines: string[] = [];
-  const coverage = new Set<string>();
   const began = world.timeline.now().monotonicMs;
-  let fault = "none";
+  let last = "nothing";
   const note = (text: string) =>
     lines.push(`${((world.timeline.now().monotonicMs - began) / 1000).toFixed(3).padStart(9)} s  ${text}`);
   world.onDecision = (decision) => {
-    note(`${decision.rule}: ${describe(decision)}`);
-    coverage.add(`${world.hypervisor.domain.state} x ${decision.attempt?.stage ?? "none"} x ${fault}`);
+    if (trace) note(`${decision.rule}: ${describe(decision)}`);
+    coverage?.count(world.hypervisor.domain.state, decision.attempt?.stage ?? "None", last);
     ledger.decided(decision);
   };
-  ledger.onEffect = (text) => note(`  ${text}`);
+  if (trace) ledger.onEffect = (text) => note(`  ${text()}`);
   try {
     // The resource is looked at once before anything happens to it: a baseline is no request.
     await world.settle(1000);
@@ -146,15 +161,15 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
       // Many faults only meet when they come close to each other.
       atMs = random.chance(0.6) ? Math.min(busyMs, atMs + random.below(6000)) : random.below(busyMs);
       world.timeline.after(atMs, () => {
-        fault = name;
-        note(`* ${name}`);
+        last = name;
+        if (trace) note(`* ${name}`);
         ledger.happens(name);
         happen(world, random);
         ledger.happened();
       });
     }
     await world.settle(busyMs);
-    note("* the faults stop");
+    if (trace) note("* the faults stop");
     heal(world);
     await world.settle(restMs);
     ledger.atRest();
@@ -167,7 +182,7 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
       error instanceof Error ? error.message : String(error),
     );
   }
-  return { seed, violation: ledger.violation, lines, coverage };
+  return { seed, violation: ledger.violation, lines };
 }
 
 /** Everything that only makes the controller's life hard ends; what people have done stays. */
