@@ -39,7 +39,8 @@ const restoredBackup = "an older backup of the API server is restored";
 /** Keeps account of what the controller does, and holds the invariants against it. */
 export class Ledger {
   violation: Violation | undefined;
-  onEffect: (text: string) => void = () => {};
+  /** Told of every effect and every end of a boot, in words where they are wanted. */
+  onEffect: (text: () => string) => void = () => {};
   readonly #world: World;
   readonly #deeds = new Map<string, Deeds>();
   /** When each generation and each token was first asked for, on the monotonic clock. */
@@ -236,8 +237,10 @@ export class Ledger {
   #before(effect: Effect): void {
     const { hypervisor } = this.#world;
     const { actor, running } = hypervisor;
-    const where = running === undefined ? "a domain that is off" : `boot ${hypervisor.boots.length}`;
-    this.onEffect(`${actor}: ${effect.kind} of ${where}`);
+    this.onEffect(() => {
+      const where = running === undefined ? "a domain that is off" : `boot ${hypervisor.boots.length}`;
+      return `${actor}: ${effect.kind} of ${where}`;
+    });
     switch (effect.kind) {
       case "Mark":
         this.#recorded(effect.mark.attempt);
@@ -324,12 +327,12 @@ export class Ledger {
 
   #bootEnded(boot: Boot): void {
     this.#stoppedAtMs = this.#world.timeline.now().monotonicMs;
-    this.onEffect(`boot ${this.#world.hypervisor.boots.length} ends: ${boot.end} by ${boot.endedBy}`);
+    this.onEffect(() => `boot ${this.#world.hypervisor.boots.length} ends: ${boot.end} by ${boot.endedBy}`);
     this.#endedBy(boot.endedBy);
   }
 
   #rebooted(by: Actor): void {
-    this.onEffect(`boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
+    this.onEffect(() => `boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
     this.#endedBy(by);
   }
 
