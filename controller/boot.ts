@@ -47,10 +47,13 @@ export function evidenceOfNewBoot(attempt: Attempt, domain: Domain): RestartEvid
   const evidence: RestartEvidence[] = [];
   if (endOfOldBoot(attempt, domain) !== undefined) evidence.push("StopEvent");
   if (attempt.recordIn === "Domain") evidence.push("BootMarkGone", "RequestMarkSeen");
-  else if (attempt.started !== undefined) evidence.push("DomainOff");
+  else if (attempt.started !== undefined || attempt.domainId === undefined) evidence.push("DomainOff");
   if (attempt.domainId !== undefined && attempt.domainId !== domain.id) evidence.push("DomainIDChanged");
   return evidence;
 }
+
+/** libvirt tells of one reboot up to four times; what it tells within this time of the first is the same reboot. */
+export const rebootBurstMs = 1000;
 
 /** What proves that the guest rebooted or was reset in place, after it had been asked; nothing where it did not. */
 export function evidenceOfReboot(attempt: Attempt, domain: Domain, agent: Sight["agent"]): RestartEvidence[] {

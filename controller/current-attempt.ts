@@ -1,7 +1,7 @@
 import type { RestartMode, RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type Trace } from "./attempt.ts";
-import { runningBoot } from "./boot.ts";
+import { evidenceOfReboot, runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
 import { hasMarks } from "./ports.ts";
@@ -78,9 +78,11 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
     : { ...joinedAttempt, mode: asked };
 }
 
+/** A reboot in place, or a reset that may just happen, leaves the mark on the new boot. */
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (!hasMarks(domain)) return false;
+  if (!hasMarks(domain) || attempt.resetAt !== undefined) return false;
+  if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }
 

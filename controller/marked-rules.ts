@@ -1,6 +1,13 @@
 import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
 import { inStage, unheard, type Attempt } from "./attempt.ts";
-import { endOfOldBoot, evidenceOfNewBoot, evidenceOfReboot, runningBoot, type Boot } from "./boot.ts";
+import {
+  endOfOldBoot,
+  evidenceOfNewBoot,
+  evidenceOfReboot,
+  rebootBurstMs,
+  runningBoot,
+  type Boot,
+} from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
 import { hardRules } from "./hard-rules.ts";
 import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
@@ -24,6 +31,7 @@ export const markedRules: readonly AttemptRule[] = [
   busy,
   waitWhileGoingDown,
   storageFailing,
+  justRebooted,
   ...hardRules,
   ...softRules,
 ];
@@ -196,6 +204,15 @@ function waitWhileGoingDown({ attempt, domain, policy, now }: AttemptSubject): R
   };
 }
 
+/** What libvirt still tells of an earlier reboot must not be taken for the one that is asked for now. */
+function justRebooted({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
+  if (attempt.askedAt !== undefined || domain.lastReboot === undefined) return undefined;
+  const untilMs = domain.lastReboot.monotonicMs + rebootBurstMs;
+  if (now.monotonicMs > untilMs) return undefined;
+  const message = "the guest has only just rebooted: the restart waits for a moment";
+  return { verdict: { kind: "Wait", reason: "Preparing", message, untilMs: untilMs + 1 } };
+}
+
 /** A guest that stands still because of its disk keeps what it has in memory until the disk can be read. */
 function storageFailing(subject: AttemptSubject): Ruling | undefined {
   const obstacle = storageObstacle(subject);
@@ -236,17 +253,21 @@ function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End"
   };
 }
 
-function message(attempt: Attempt): string {
-  switch (attempt.method) {
+function message({ method, inPlace, resetAt }: Attempt): string {
+  switch (method) {
     case "Soft":
-      return "the guest shut down when asked, and a new boot runs";
+      return inPlace
+        ? "the guest rebooted when asked, and a new boot runs"
+        : "the guest shut down when asked, and a new boot runs";
     case "Hard":
-      return "the domain's power was cut, and a new boot runs";
+      return resetAt === undefined
+        ? "the domain's power was cut, and a new boot runs"
+        : "the domain was reset, and a new boot runs";
     case "Start":
       return "the domain was off, or somebody else stopped it, and a new boot runs";
     case undefined:
       return "the old boot ended, and a new one runs";
     default:
-      return attempt.method satisfies never;
+      return method satisfies never;
   }
 }

@@ -22,6 +22,8 @@ export interface Ports {
 export interface VirtualMachines {
   /** The newest version known here; undefined where there is none. */
   get(key: Key): VirtualMachine | undefined;
+  /** Whether a resource of this key would be known here: a controller may be told of one namespace alone. */
+  watches(key: Key): boolean;
   /** All resources that name a domain, by its name or by its UUID. */
   naming(domain: Pick<Domain, "name" | "uuid">): VirtualMachine[];
   /**
@@ -114,7 +116,10 @@ export interface Domain {
   reason: string;
   /** The last time that libvirt told this process that the domain stopped. */
   lastStop?: Instant | undefined;
-  /** The last time that libvirt told this process that the guest rebooted without the domain's stopping. */
+  /**
+   * The last time that libvirt told this process that the guest rebooted without the domain's stopping; of what it
+   * tells within `rebootBurstMs`, the first.
+   */
   lastReboot?: Instant | undefined;
   /** Whether the guest agent is connected; absent where the domain is off or has no channel for an agent. */
   agent?: "Connected" | "Disconnected" | undefined;

@@ -1,11 +1,11 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
-import { afterEffect, disturbsGuest, questionFor, type Attempt } from "./attempt.ts";
+import { adoptAttempt, afterEffect, disturbsGuest, questionFor, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
-import { readTriggers, withServedBefore } from "./request.ts";
+import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
 /** When a key wants to be looked at again without an event; undefined: never. On the monotonic clock. */
@@ -64,6 +64,25 @@ export class Reconciler {
    */
   end(): void {
     this.#ending = true;
+  }
+
+  /**
+   * Looks at a domain that no resource names for a restart that another process began for one that is gone since: its
+   * guest may be off. Answers the key under which it is brought to its end; undefined where nothing is owed.
+   */
+  async adoptOrphan({ uuid }: Domain): Promise<Key | undefined> {
+    const { virtualMachines, hypervisor, clock, cluster } = this.#ports;
+    const seen = await hypervisor.look({ kind: "UUID", uuid }, {});
+    const mark = hasMarks(seen) ? seen.marks.next : undefined;
+    if (mark === undefined || mark.result !== undefined || mark.cluster !== cluster) return undefined;
+    const key = mark.owner;
+    const isKnown = this.#memory.has(key) || virtualMachines.get(key) !== undefined;
+    if (isKnown || !virtualMachines.watches(key)) return undefined;
+    const virtualMachine = departedOwner(mark, uuid);
+    const { status, spec } = virtualMachine;
+    const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
+    this.#memory.set(key, { virtualMachine, stored: status, status, attempt, marksReadIn: undefined });
+    return key;
   }
 
   /** Keys whose resource is gone in the middle of a restart: no list of resources names them any more. */

@@ -3,6 +3,7 @@ import {
   annotations,
   longestRestartToken,
   parseRestartMode,
+  parseVirtualMachine,
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
@@ -96,6 +97,22 @@ function stillWaiting(
 ): RestartRequest | undefined {
   const wasServed = attempt !== undefined && attempt.id !== mark.attempt;
   return wasServed && request?.restartToken === attempt.request.restartToken ? undefined : request;
+}
+
+/**
+ * The resource that a mark was written for, as far as the mark tells, once it is gone. What it allowed is not known:
+ * its guest is asked, and forced only where the request itself said so.
+ */
+export function departedOwner(mark: RequestMark, uuid: string): VirtualMachine {
+  const [namespace, name] = mark.owner.split("/");
+  const creationTimestamp = formatTimestamp(0);
+  const parsed = parseVirtualMachine({
+    metadata: { namespace, name, uid: mark.resource, resourceVersion: "", generation: 0, creationTimestamp },
+    spec: { domain: { uuid }, restartPolicy: { mode: "Soft" } },
+    status: { observedRestartGeneration: mark.servedBefore.observedRestartGeneration ?? 0 },
+  });
+  if (parsed.kind === "Invalid") throw new Error(`the owner of a mark cannot be made: ${parsed.message}`);
+  return parsed.virtualMachine;
 }
 
 /** Whether a status counts a request as served, by itself or joined to another. */
@@ -231,10 +248,20 @@ function readMode(
 ): Trigger {
   const text = metadata.annotations[annotations.restartMode] ?? "";
   const mode = text === "" ? undefined : parseRestartMode(text);
-  const requestedAt = status.request?.requestedAt ?? formatTimestamp(epochMs);
+  const requestedAt = timeOf(trigger, status.request) ?? formatTimestamp(epochMs);
   const request: RestartRequest = { ...trigger, mode, requestedAt };
   if (names(metadata.annotations[annotations.cancel], request)) return { kind: "Cancelled", request };
   if (text === "" || mode !== undefined) return { kind: "Requested", request };
   const what = `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`;
   return invalid(servedBy(request), annotations.restartMode, what);
+}
+
+/** When a request was first seen, where it is on record; a newer one beside it has a time of its own. */
+function timeOf(
+  { restartGeneration, restartToken }: Pick<RestartRequest, "restartGeneration" | "restartToken">,
+  recorded: RestartRequest | undefined,
+): string | undefined {
+  const isSame =
+    recorded?.restartGeneration === restartGeneration && recorded?.restartToken === restartToken;
+  return isSame ? recorded?.requestedAt : undefined;
 }

@@ -113,22 +113,25 @@ function signal(subject: AttemptSubject): Ruling | undefined {
   };
 }
 
-/** libvirt tells when it is off; otherwise the clock does. */
-function waitForGuest({ attempt, policy, now }: AttemptSubject): Ruling {
-  const begin = attempt.firstSignal ?? now;
-  const timeoutAtMs = begin.monotonicMs + policy.soft.timeoutSeconds * 1000;
-  const resendAtMs = (attempt.lastSignal ?? begin).monotonicMs + policy.soft.resendSeconds * 1000;
+/** libvirt tells when it is off; otherwise the clock does. Where no signal is there, an event tells of one. */
+function waitForGuest(subject: AttemptSubject): Ruling {
+  const { attempt, policy, now } = subject;
+  const { lastSignal, lastSignalBy, inPlace } = attempt;
+  const firstSignal = attempt.firstSignal ?? now;
+  const timeoutAtMs = firstSignal.monotonicMs + policy.soft.timeoutSeconds * 1000;
+  const canResend = lastSignal !== undefined && nextSignal(subject) !== undefined;
+  const resendAtMs = canResend ? lastSignal.monotonicMs + policy.soft.resendSeconds * 1000 : timeoutAtMs;
   return {
     verdict: {
       kind: "Wait",
       reason: "ShuttingDown",
       message:
-        attempt.lastSignalBy === undefined
-          ? `the guest cannot be asked: ${policy.soft.signals.join(" and ")} is not there yet`
-          : asked(attempt.inPlace ? "Reboot" : "Shutdown", attempt.lastSignalBy),
+        lastSignalBy === undefined
+          ? "the guest cannot be asked: its agent is not connected"
+          : asked(inPlace ? "Reboot" : "Shutdown", lastSignalBy),
       untilMs: Math.min(timeoutAtMs, resendAtMs),
     },
-    attempt: { ...attempt, firstSignal: begin },
+    attempt: { ...inStage(attempt, "ShuttingDown", now), firstSignal },
   };
 }
 

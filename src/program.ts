@@ -60,7 +60,9 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       }),
     (changed) => {
       enqueue(queue, virtualMachines, changed);
-      for (const key of reconciler?.orphans() ?? []) queue.add(key);
+      if (reconciler === undefined) return;
+      for (const key of reconciler.orphans()) queue.add(key);
+      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     },
   );
   let reconciler: Reconciler | undefined;
@@ -76,6 +78,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     const journal = createJournal(log);
     const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
     reconciler = ready;
+    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
     await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
@@ -102,6 +105,26 @@ async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promi
 async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQueue): Promise<void> {
   const again = await reconciler.reconcile(key);
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
+}
+
+/** Restarts that resources which are gone have left on domains that no other resource names. */
+async function adoptOrphans({
+  hypervisor,
+  virtualMachines,
+  reconciler,
+  queue,
+}: {
+  hypervisor: LibvirtHypervisor;
+  virtualMachines: ApiVirtualMachines;
+  reconciler: Reconciler;
+  queue: WorkQueue;
+}): Promise<void> {
+  for (const domain of hypervisor.domains()) {
+    if (virtualMachines.naming(domain).length > 0) continue;
+    // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+    const key = await reconciler.adoptOrphan(domain);
+    if (key !== undefined) queue.add(key);
+  }
 }
 
 function logClusterError(log: Logger, error: unknown, retryInMs: number): void {

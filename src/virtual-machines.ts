@@ -76,6 +76,11 @@ export class ApiVirtualMachines implements VirtualMachines {
     return this.#reflector.store.get(key);
   }
 
+  watches(key: Key): boolean {
+    const { namespace } = this.#options;
+    return namespace === undefined || parseKey(key).namespace === namespace;
+  }
+
   naming({ name, uuid }: Pick<Domain, "name" | "uuid">): VirtualMachine[] {
     const { store } = this.#reflector;
     return [...store.byIndex("domain", name), ...store.byIndex("domain", uuid)];

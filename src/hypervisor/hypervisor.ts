@@ -90,6 +90,11 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#mirror.find(reference)?.domain;
   }
 
+  /** All domains as last heard of. */
+  domains(): Domain[] {
+    return this.#mirror.domains();
+  }
+
   async glance(reference: DomainReference): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);

@@ -1,4 +1,5 @@
 import type { DomainEvent, ListedDomain } from "libvirt";
+import { rebootBurstMs } from "../../controller/boot.ts";
 import type { Domain, DomainReference, Instant } from "../../controller/ports.ts";
 
 /** A domain as the mirror has it. */
@@ -57,7 +58,7 @@ export class Mirror {
     const connection = this.#connection;
     const domain: Domain = { uuid, state: "NoState", reason: "Unknown", ...known, name, connection };
     let knowsAgent = entry?.knowsAgent ?? true;
-    if (event.type === "Reboot") domain.lastReboot = at;
+    if (event.type === "Reboot" && !isWithinBurst(domain.lastReboot, at)) domain.lastReboot = at;
     if (event.type === "Lifecycle" && event.event === "Stopped") {
       domain.lastStop = at;
       domain.agent = undefined;
@@ -92,6 +93,11 @@ export class Mirror {
     return domain;
   }
 
+  /** All domains, as they are known. */
+  domains(): Domain[] {
+    return [...this.#byUuid.values()].map(({ domain }) => domain);
+  }
+
   /** The domain is gone. */
   remove(uuid: string): void {
     const entry = this.#byUuid.get(uuid);
@@ -124,4 +130,8 @@ export class Mirror {
   #forgetName({ name, uuid }: Domain): void {
     if (this.#uuidByName.get(name) === uuid) this.#uuidByName.delete(name);
   }
+}
+
+function isWithinBurst(first: Instant | undefined, at: Instant): boolean {
+  return first !== undefined && at.monotonicMs <= first.monotonicMs + rebootBurstMs;
 }

@@ -401,7 +401,7 @@ for (const crash of [false, true]) {
     await world.settle(1000);
     if (crash) world.restartController();
     world.api.delete();
-    if (crash) await world.settle();
+    if (crash) await world.settle(100);
     world.api.create({ restartGeneration: 8 });
     await world.settle();
     assert.deepEqual(
@@ -412,6 +412,21 @@ for (const crash of [false, true]) {
     assert.equal(world.status.lastRestart?.result, "Succeeded");
   });
 }
+
+test("a resource is deleted in the middle of a restart and never created again, and the controller dies: the guest is started", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
+  world.api.apply({ restartGeneration: 7 });
+  await world.settle(1000);
+  world.api.delete();
+  world.restartController();
+  await world.settle();
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+  assert.equal(world.hypervisor.nextMark?.result, "Succeeded");
+});
 
 test("a resource that is created for a domain which was restarted long ago and is off leaves it off", async () => {
   const world = await settledWorld();

@@ -58,6 +58,10 @@ export class ModelApi implements VirtualMachines {
     return this.#cached;
   }
 
+  watches(): boolean {
+    return true;
+  }
+
   naming(): VirtualMachine[] {
     return [...(this.#cached === undefined ? [] : [this.#cached]), ...this.rivals];
   }
@@ -161,6 +165,8 @@ export class ModelApi implements VirtualMachines {
     this.#stored = this.#versioned({ ...stored, status: written });
     this.#cached = this.#stored;
     this.#cachedVersion = this.#version;
+    // An attempt that only the status has on record goes on when it is written.
+    if (status.attempt?.recordedIn === "Status") this.onChange();
     return true;
   }
 

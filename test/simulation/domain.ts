@@ -10,6 +10,7 @@ import type {
   Question,
   RequestMark,
 } from "../../controller/ports.ts";
+import { rebootBurstMs } from "../../controller/boot.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** How the model's guest answers the power button and its agent. */
@@ -194,9 +195,12 @@ export class ModelHypervisor implements Hypervisor {
     if (agent && guest.agent?.obeys !== true) return { kind: "Unanswered", message: "the agent does not answer" };
     if (!agent) boot.rebootsOnPoweroff = reboot;
     if ((guest.kind === "Deaf" && !agent) || boot.obeysSince === boot.inPlace.length) return { kind: "Done" };
-    boot.obeysSince = boot.inPlace.length;
+    const reboots = boot.inPlace.length;
+    boot.obeysSince = reboots;
     const afterMs = guest.kind === "Deaf" ? 500 : guest.afterMs;
     this.#timeline.after(afterMs, () => {
+      // What was asked before a reset is forgotten.
+      if (boot.inPlace.length !== reboots) return;
       if (agent && reboot) this.#reboot(boot, by);
       else if (agent || guest.kind !== "Reboots") this.#powerOff(boot, by);
       else this.#reboot(boot, by);
@@ -323,8 +327,16 @@ export class ModelHypervisor implements Hypervisor {
     boot.rebootsOnPoweroff = false;
     boot.inPlace.push({ by, atMs: this.#timeline.now().monotonicMs });
     this.onReboot(boot, by);
-    this.#domain.lastReboot = this.#timeline.now();
     this.#agentComes(resetMs);
+    this.#tellReboot();
+    // libvirt tells of a reset twice where the domain has a channel.
+    if (this.guest.agent !== undefined) this.#timeline.after(40, () => this.#tellReboot());
+  }
+
+  #tellReboot(): void {
+    const now = this.#timeline.now();
+    const first = this.#domain.lastReboot;
+    if (first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs) this.#domain.lastReboot = now;
     this.onEvent();
   }
 

@@ -175,7 +175,7 @@ export async function runHistory(
         if (trace) note(`* ${name}`);
         ledger.happens(name);
         happen(world, random);
-        ledger.happened();
+        ledger.happened(name);
       });
     }
     await world.settle(busyMs);

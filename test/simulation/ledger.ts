@@ -50,6 +50,8 @@ export class Ledger {
   readonly #disturbances: ReadonlySet<string>;
   /** A restored backup can bring a generation up again that was lowered since: that is another request. */
   #restores = 0;
+  /** How often each generation was lowered to. */
+  readonly #lowerings = new Map<number, number>();
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
@@ -78,9 +80,12 @@ export class Ledger {
     if (name === restoredBackup) this.#restores += 1;
   }
 
-  /** It has happened: new requests may be there. */
-  happened(): void {
+  /** It has happened: new requests may be there. A generation that is lowered to can be asked for once more. */
+  happened(name?: string): void {
     const { stored } = this.#world.api;
+    const generation = stored?.spec.restartGeneration ?? 0;
+    if (name === "restartGeneration is lowered")
+      this.#lowerings.set(generation, (this.#lowerings.get(generation) ?? 0) + 1);
     const now = this.#world.timeline.now().monotonicMs;
     const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
     for (const name of names)
@@ -92,6 +97,8 @@ export class Ledger {
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     if (verdict.kind !== "End") return;
+    // Where there are no marks the status alone has the result.
+    if (attempt.recordIn === "Status") deeds.settled = true;
     if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
     if (verdict.result === "Succeeded") this.#succeeded(attempt, verdict, deeds);
     this.#undisturbed(verdict);
@@ -153,8 +160,8 @@ export class Ledger {
     if (stopper === undefined || !hypervisor.exists || isHeld(hypervisor.domain.reason)) return;
     const status = api.stored?.status;
     if (status?.attempt !== undefined) return;
-    // A resource that is gone has nobody to tell; a process that died with it knew of nobody else's.
-    if (api.stored === undefined && this.#processWasLost()) return;
+    // Without marks, what the process and the resource knew is gone with them.
+    if (stopper.recordIn === "Status" && this.#hadToForget()) return;
     if (this.#mustStillBeStarted(last)) {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
       return;
@@ -279,7 +286,9 @@ export class Ledger {
     const { hypervisor } = this.#world;
     const deeds = this.#deeds.get(attempt);
     if (deeds === undefined || hypervisor.running !== undefined) return;
-    if (this.#sawTheLatest && isHeld(hypervisor.domain.reason)) {
+    const { reason } = hypervisor.domain;
+    const whenSaved = this.#world.api.stored?.spec.restartPolicy.whenSaved;
+    if (this.#sawTheLatest && isHeld(reason) && !(reason === "Saved" && whenSaved !== "Block")) {
       this.fail("what is saved or migrated away is not started", hypervisor.domain.reason);
     }
     // A guest that obeys a failed attempt too late is the one exception; an operator's button looks the same.
@@ -333,7 +342,8 @@ export class Ledger {
 
   #rebooted(by: Actor): void {
     this.onEffect(() => `boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
-    this.#endedBy(by);
+    // A signal that is sent again in the very moment in which the guest reboots can reach the new boot.
+    if (this.#sawTheLatest) this.#endedBy(by);
   }
 
   #endedBy(actor: Actor | undefined): void {
@@ -346,7 +356,12 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, restore ${this.#restores}`,
+      request: [
+        nameOf(request),
+        `lowered to ${this.#lowerings.get(request.restartGeneration ?? 0) ?? 0} times`,
+        `of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}`,
+        `restore ${this.#restores}`,
+      ].join(", "),
       recordIn: attempt.recordIn,
       ended: 0,
       started: 0,

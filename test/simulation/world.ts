@@ -111,6 +111,7 @@ export class World {
   async #pass(process: Reconciler, running: symbol): Promise<void> {
     this.#moving += 1;
     try {
+      if (this.api.naming().length === 0) await process.adoptOrphan(this.hypervisor.domain);
       const again = await process.reconcile("default/vm");
       if (again !== undefined && process === this.#process) {
         this.#dueAtMs = Math.min(this.#dueAtMs ?? Number.POSITIVE_INFINITY, again.atMs);
@@ -151,6 +152,7 @@ export class World {
       virtualMachines: {
         get: (key) => api.get(key),
         naming: () => api.naming(),
+        watches: () => api.watches(),
         publish: (virtualMachine, notice) => api.publish(virtualMachine, notice),
         writeStatus: (virtualMachine, status) => api.writeStatus(virtualMachine, status),
       },
