@@ -170,7 +170,7 @@ export class DomainCalls {
 
   /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
   async #effect<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, timeoutMs = effectTimeoutMs): Promise<R> {
-    return this.#session.call(procedure, args, { timeoutMs, mayTakeLong: true });
+    return this.#session.call(procedure, args, { timeoutMs, waitsFor: "Domain" });
   }
 }
 

@@ -1,4 +1,4 @@
-import type { DomainEvent, DomainState as ListedDomain } from "libvirt";
+import type { DomainEvent, ListedDomain } from "libvirt";
 import type { Domain, DomainReference, Instant } from "../../controller/ports.ts";
 
 /** A domain as the mirror has it. */
