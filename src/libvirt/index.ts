@@ -16,7 +16,8 @@ export type {
   HypervisorInfo,
   SessionEvent,
 } from "./session/session-event.ts";
-export type { DomainState } from "./session/snapshot.ts";
+export type { ListedDomain } from "./session/list-domains.ts";
+export type { WaitsFor } from "./session/connections.ts";
 export type { ReconnectOptions } from "./session/backoff.ts";
 
 export { AddressError, CallTimeoutError, ConnectionError, LibvirtError, ProtocolError } from "./errors.ts";
@@ -31,18 +32,19 @@ export type { Domain, TypedParam } from "./protocol/types.ts";
 
 export { ErrorCode } from "./names/error-codes.ts";
 export type { ErrorCodeName } from "./names/error-codes.ts";
+export { AgentReason, AgentState, AgentTimeout } from "./names/agent.ts";
+export { nameOf } from "./names/enumeration.ts";
+export type { Enumeration, NameOf } from "./names/enumeration.ts";
 export * from "./names/flags.ts";
+export { DiskErrorCode, IOErrorAction } from "./names/io-error.ts";
+export { BlockJobStatus, BlockJobType, JobOperation, JobType, decodeJobOperation } from "./names/jobs.ts";
+export { LifecycleAction, LifecycleTrigger } from "./names/lifecycle-action.ts";
+export { decodeLifecycle } from "./names/lifecycle.ts";
+export type { LifecycleEvent, LifecycleEventName } from "./names/lifecycle.ts";
+export { MetadataType } from "./names/metadata.ts";
+export type { MetadataKind } from "./names/metadata.ts";
 export { decodeState } from "./names/states.ts";
 export type { ReasonName, StateAndReason, StateName } from "./names/states.ts";
-export { decodeLifecycle } from "./names/lifecycle.ts";
-export type {
-  AgentReason,
-  AgentState,
-  IOErrorAction,
-  LifecycleEvent,
-  LifecycleEventName,
-  MetadataKind,
-} from "./names/lifecycle.ts";
 
 export type { Codec, Infer } from "./xdr/codec.ts";
 export * as xdr from "./xdr/index.ts";

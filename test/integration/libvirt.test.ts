@@ -21,7 +21,7 @@ import {
 import type { Domain, ErrorCodeName } from "libvirt";
 
 import { connectionProcedures } from "../../src/libvirt/protocol/procedures.ts";
-import { listDomains } from "../../src/libvirt/session/snapshot.ts";
+import { listDomains } from "../../src/libvirt/session/list-domains.ts";
 import { Heard } from "../src/libvirt/heard.ts";
 import { startLibvirtd } from "../support/libvirtd.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
@@ -311,9 +311,13 @@ describe("every procedure", () => {
       domainHasManagedSaveImage: () => connection.call(procedures.domainHasManagedSaveImage, { dom, flags }),
       domainManagedSaveRemove: () => connection.call(procedures.domainManagedSaveRemove, { dom, flags }),
       domainGetJobInfo: () => connection.call(procedures.domainGetJobInfo, { dom }),
+      domainGetJobStats: () => connection.call(procedures.domainGetJobStats, { dom, flags }),
       domainAbortJob: () => connection.call(procedures.domainAbortJob, { dom }),
       domainGetBlockJobInfo: () =>
         connection.call(procedures.domainGetBlockJobInfo, { dom, path: "vda", flags }),
+      domainGetBlockInfo: () => connection.call(procedures.domainGetBlockInfo, { dom, path: "vda", flags }),
+      domainGetDiskErrors: () =>
+        connection.call(procedures.domainGetDiskErrors, { dom, maxErrors: 8, flags }),
       domainCreateXml: () => connection.call(procedures.domainCreateXml, { xmlDesc: transient, flags }),
       domainCreateWithFlags: () => connection.call(procedures.domainCreateWithFlags, { dom, flags }),
       domainDefineXmlFlags: () => connection.call(procedures.domainDefineXmlFlags, { xml, flags }),
@@ -322,6 +326,8 @@ describe("every procedure", () => {
       domainReset: () => connection.call(procedures.domainReset, { dom, flags }),
       domainSuspend: () => connection.call(procedures.domainSuspend, { dom }),
       domainResume: () => connection.call(procedures.domainResume, { dom }),
+      domainPmSuspendForDuration: () =>
+        connection.call(procedures.domainPmSuspendForDuration, { dom, target: 0, duration: 0n, flags }),
       domainPmWakeup: () => connection.call(procedures.domainPmWakeup, { dom, flags }),
       domainSetMetadata: () =>
         connection.call(procedures.domainSetMetadata, { ...element, key: "t", metadata: "<a/>" }),
@@ -333,6 +339,9 @@ describe("every procedure", () => {
           action: LifecycleAction.Destroy,
           flags: Affect.Live,
         }),
+      domainGetTime: () => connection.call(procedures.domainGetTime, { dom, flags }),
+      domainAgentSetResponseTimeout: () =>
+        connection.call(procedures.domainAgentSetResponseTimeout, { dom, timeout: 1, flags }),
       qemuDomainAgentCommand: () =>
         connection.call(procedures.qemuDomainAgentCommand, { dom, cmd: "{}", timeout: 1, flags }),
       domainDestroyFlags: () => connection.call(procedures.domainDestroyFlags, { dom, flags }),
@@ -351,8 +360,11 @@ describe("every procedure", () => {
       "domainManagedSaveRemove",
       "domainAbortJob",
       "domainGetBlockJobInfo",
+      "domainGetBlockInfo",
       "domainCreateWithFlags",
+      "domainPmSuspendForDuration",
       "domainPmWakeup",
+      "domainGetTime",
       "qemuDomainAgentCommand",
     ]);
   });

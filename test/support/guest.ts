@@ -5,8 +5,17 @@ import { toStderr } from "./report.ts";
 
 export { boots, guestLines, guestReady, guestSays } from "./serial-log.ts";
 
-/** What a guest does when its power button is pressed; see test/parts/guest/init. */
-export type Behaviour = "obey" | `obey-after=${number}` | "deaf" | "reboot" | "panic";
+/** What a guest does, such as when its power button is pressed; see test/parts/guest/init. */
+export type Behaviour = "obey" | `obey-after=${number}` | "deaf" | "reboot" | "panic" | "suspend" | "write";
+
+/** What is behind the guest agent's channel; see test/parts/guest/init. */
+export type Agent = "running" | "deaf" | "hanging" | "absent";
+
+/** A disk, which the guest sees as /dev/vda. A write that fails for want of space pauses the guest. */
+export interface Disk {
+  readonly path: string;
+  readonly format: "raw" | "qcow2";
+}
 
 /** What libvirt does when a guest ends; its own defaults are the defaults here. */
 export interface LifecycleActions {
@@ -19,7 +28,13 @@ export interface LifecycleActions {
 export interface GuestOptions extends LifecycleActions {
   readonly name: string;
   readonly uuid?: string;
+  /** What it does when its power button is pressed. */
   readonly behaviour: Behaviour;
+  /** What it does as soon as it is ready. */
+  readonly onReady?: Behaviour;
+  /** Gives the domain a channel for a guest agent. Without one there is none. */
+  readonly agent?: Agent;
+  readonly disk?: Disk;
   /** 64 are too few for Debian's kernel. */
   readonly memoryMiB?: number;
   /** The file that takes the guest's serial console; appended to at each start. */
@@ -53,7 +68,11 @@ const QBOOT = "/usr/share/qemu/qboot.rom";
 /** The domain XML of a test guest: a real kernel and little else. */
 export async function domainXml(options: GuestOptions): Promise<string> {
   const image = await guestImage(toStderr);
-  const parameters = [...KERNEL_PARAMETERS, `behaviour=${options.behaviour}`].join(" ");
+  const { behaviour, onReady, agent, disk } = options;
+  const words = [`behaviour=${behaviour}`];
+  if (onReady !== undefined) words.push(`onready=${onReady}`);
+  if (agent !== undefined) words.push(`agent=${agent}`);
+  const suspends = behaviour === "suspend" || onReady === "suspend" || agent !== undefined;
   return `<domain type='${options.kvm ? "kvm" : "qemu"}'>
   <name>${escape(options.name)}</name>
   <uuid>${options.uuid ?? randomUUID()}</uuid>
@@ -61,12 +80,13 @@ export async function domainXml(options: GuestOptions): Promise<string> {
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
-    ${existsSync(QBOOT) ? `<loader type='rom'>${QBOOT}</loader>` : ""}
+    ${existsSync(QBOOT) && !suspends ? `<loader type='rom'>${QBOOT}</loader>` : ""}
     <kernel>${escape(image.kernel)}</kernel>
-    <initrd>${escape(image.initramfs)}</initrd>
-    <cmdline>${escape(parameters)}</cmdline>
+    <initrd>${escape(agent === undefined ? image.initramfs : image.initramfsWithAgent)}</initrd>
+    <cmdline>${escape([...KERNEL_PARAMETERS, ...words].join(" "))}</cmdline>
   </os>
   <features><acpi/></features>
+  <pm><suspend-to-mem enabled='${suspends ? "yes" : "no"}'/></pm>
   <on_poweroff>${options.onPoweroff ?? "destroy"}</on_poweroff>
   <on_reboot>${options.onReboot ?? "restart"}</on_reboot>
   <on_crash>${options.onCrash ?? "destroy"}</on_crash>
@@ -75,10 +95,22 @@ export async function domainXml(options: GuestOptions): Promise<string> {
     <serial type='file'><source path='${escape(options.serialLog)}' append='on'/></serial>
     <memballoon model='none'/>
     <panic model='isa'/>
+    ${agent === undefined ? "" : AGENT_CHANNEL}
+    ${disk === undefined ? "" : diskXml(disk)}
     ${options.devices ?? ""}
   </devices>
 </domain>
 `;
+}
+
+const AGENT_CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
+
+function diskXml({ path, format }: Disk): string {
+  return `<disk type='file' device='disk'>
+      <driver name='qemu' type='${format}' error_policy='stop'/>
+      <source file='${escape(path)}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>`;
 }
 
 function escape(text: string): string {

@@ -1,8 +1,13 @@
 import { ConnectionError, LibvirtError } from "../errors.ts";
-import { AuthType, Feature } from "../names/flags.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 import { connectionProcedures as calls } from "../protocol/procedures.ts";
 import type { Address } from "./uri.ts";
+
+/** Features of a daemon (virDrvFeature). */
+const Feature = { ProgramKeepalive: 10 } as const;
+
+/** How a daemon wants a client to authenticate. */
+const AuthType = { None: 0, Sasl: 1, Polkit: 2 } as const;
 
 /** Makes a call on a connection that is not open yet. */
 export type HandshakeCall = <A, R>(procedure: Procedure<A, R>, args: NoInfer<A>) => Promise<R>;

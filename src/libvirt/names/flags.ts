@@ -14,8 +14,8 @@ export const CreateFlag = {
 } as const;
 
 /**
- * Flags of domainShutdownFlags and domainReboot (virDomainShutdownFlagValues, virDomainRebootFlagValues).
- * Default prefers the agent wherever a channel is configured, even with no agent behind it: choose explicitly.
+ * Flags of domainShutdownFlags and domainReboot, whose numbers are the same (virDomainShutdownFlagValues,
+ * virDomainRebootFlagValues). Default prefers the agent wherever a channel is configured, even with no agent behind it: choose explicitly.
  */
 export const ShutdownFlag = {
   Default: 0,
@@ -51,9 +51,6 @@ export const DefineFlag = { None: 0, Validate: 1 } as const;
 /** Flags of domainGetXmlDesc (virDomainXMLFlags). */
 export const XmlFlag = { None: 0, Secure: 1, Inactive: 2, UpdateCpu: 4, Migratable: 8 } as const;
 
-/** Which metadata domainSetMetadata and domainGetMetadata mean (virDomainMetadataType). */
-export const MetadataType = { Description: 0, Title: 1, Element: 2 } as const;
-
 /** Flags of connectListAllDomains (virConnectListAllDomainsFlags); none means all domains. */
 export const ListDomainsFlag = {
   All: 0,
@@ -79,27 +76,10 @@ export const DomainStatsFlag = {
   EnforceStats: 0x8000_0000,
 } as const;
 
-/** What domainSetLifecycleAction reacts to (virDomainLifecycle). */
-export const LifecycleTrigger = { PowerOff: 0, Reboot: 1, Crash: 2 } as const;
-
-/** What domainSetLifecycleAction does then (virDomainLifecycleAction). */
-export const LifecycleAction = {
-  Destroy: 0,
-  Restart: 1,
-  RestartRename: 2,
-  Preserve: 3,
-  CoredumpDestroy: 4,
-  CoredumpRestart: 5,
+/** Flags of domainGetJobStats (virDomainGetJobStatsFlags). */
+export const JobStatsFlag = {
+  /** Of the job that has ended last, instead of the running one. */
+  Completed: 1,
+  /** Leaves those statistics for others to read. */
+  KeepCompleted: 2,
 } as const;
-
-/** The job that domainGetJobInfo reports in `type` (virDomainJobType). */
-export const JobType = { None: 0, Bounded: 1, Unbounded: 2, Completed: 3, Failed: 4, Cancelled: 5 } as const;
-
-/** Special values for the timeout of qemuDomainAgentCommand, otherwise in seconds (virDomainAgentResponseTimeoutValues). */
-export const AgentTimeout = { Block: -2, Default: -1, NoWait: 0 } as const;
-
-/** Features to ask the daemon for before CONNECT_OPEN. */
-export const Feature = { ProgramKeepalive: 10 } as const;
-
-/** How a daemon wants a client to authenticate. */
-export const AuthType = { None: 0, Sasl: 1, Polkit: 2 } as const;

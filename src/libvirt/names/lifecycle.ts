@@ -49,39 +49,3 @@ export function decodeLifecycle(event: number, detail: number): LifecycleEvent {
   }
   return { event: name, detail: detailsByEvent[name][detail] ?? "Unknown" } as LifecycleEvent;
 }
-
-const ioErrorActions = ["None", "Pause", "Report"] as const;
-/** What the hypervisor did about an I/O error (virDomainEventIOErrorAction). */
-export type IOErrorAction = (typeof ioErrorActions)[number] | "Unknown";
-
-/** Names what the hypervisor did about an I/O error. */
-export function decodeIOErrorAction(action: number): IOErrorAction {
-  return ioErrorActions[action] ?? "Unknown";
-}
-
-const agentStates = ["Unknown", "Connected", "Disconnected"] as const;
-/** Whether the guest agent answers (virConnectDomainEventAgentLifecycleState). */
-export type AgentState = (typeof agentStates)[number];
-
-/** Names whether the guest agent answers. */
-export function decodeAgentState(state: number): AgentState {
-  return agentStates[state] ?? "Unknown";
-}
-
-const agentReasons = ["Unknown", "DomainStarted", "Channel"] as const;
-/** What changed the guest agent's state (virConnectDomainEventAgentLifecycleReason). */
-export type AgentReason = (typeof agentReasons)[number];
-
-/** Names what changed the guest agent's state. */
-export function decodeAgentReason(reason: number): AgentReason {
-  return agentReasons[reason] ?? "Unknown";
-}
-
-const metadataTypes = ["Description", "Title", "Element"] as const;
-/** Which metadata changed (virDomainMetadataType). */
-export type MetadataKind = (typeof metadataTypes)[number] | "Unknown";
-
-/** Names which metadata changed. */
-export function decodeMetadataKind(type: number): MetadataKind {
-  return metadataTypes[type] ?? "Unknown";
-}

@@ -21,6 +21,7 @@ export const events = {
   }),
   pmWakeup: defineEvent("PMWAKEUP", 329, 11, { callbackId, reason: int, dom }),
   pmSuspend: defineEvent("PMSUSPEND", 330, 12, { callbackId, reason: int, dom }),
+  blockJob: defineEvent("BLOCK_JOB_2", 339, 16, { callbackId, dom, dst: text, type: int, status: int }),
   agentLifecycle: defineEvent("AGENT_LIFECYCLE", 348, 18, { callbackId, dom, state: int, reason: int }),
   jobCompleted: defineEvent("JOB_COMPLETED", 363, 21, {
     callbackId,

@@ -1,7 +1,18 @@
 import { array, optional } from "../xdr/compound.ts";
-import { int, uhyper, uint } from "../xdr/primitives.ts";
+import { hyper, int, uhyper, uint } from "../xdr/primitives.ts";
 import { defineProcedure, defineQemuProcedure } from "./procedure.ts";
-import { AUTH_TYPE_LIST_MAX, DOMAIN_LIST_MAX, domain, domainStats, text, uuid } from "./types.ts";
+import {
+  AUTH_TYPE_LIST_MAX,
+  DISK_ERRORS_MAX,
+  DOMAIN_LIST_MAX,
+  JOB_STATS_MAX,
+  diskError,
+  domain,
+  domainStats,
+  text,
+  typedParam,
+  uuid,
+} from "./types.ts";
 
 const dom = { dom: domain };
 const domFlags = { dom: domain, flags: uint };
@@ -75,12 +86,31 @@ export const procedures = {
     fileProcessed: uhyper,
     fileRemaining: uhyper,
   }),
+  /** Like domainGetJobInfo, and says in "operation" which job it is: one of JobOperation. */
+  domainGetJobStats: defineProcedure("DOMAIN_GET_JOB_STATS", 298, domFlags, {
+    type: int,
+    params: array(typedParam, JOB_STATS_MAX),
+  }),
   domainAbortJob: defineProcedure("DOMAIN_ABORT_JOB", 164, dom, {}),
   domainGetBlockJobInfo: defineProcedure(
     "DOMAIN_GET_BLOCK_JOB_INFO",
     238,
     { dom: domain, path: text, flags },
     { found: int, type: int, bandwidth: uhyper, cur: uhyper, end: uhyper },
+  ),
+  /** The size of a disk's image in bytes; `path` is the disk's target, such as "vda", or its source. */
+  domainGetBlockInfo: defineProcedure(
+    "DOMAIN_GET_BLOCK_INFO",
+    194,
+    { dom: domain, path: text, flags },
+    { allocation: uhyper, capacity: uhyper, physical: uhyper },
+  ),
+  /** The disks that have an I/O error, each with one of DiskErrorCode; with 0 for `maxErrors` only how many disks there are. */
+  domainGetDiskErrors: defineProcedure(
+    "DOMAIN_GET_DISK_ERRORS",
+    263,
+    { dom: domain, maxErrors: uint, flags },
+    { errors: array(diskError, DISK_ERRORS_MAX), nerrors: int },
   ),
 
   domainCreateXml: defineProcedure("DOMAIN_CREATE_XML", 10, { xmlDesc: text, flags }, dom),
@@ -93,6 +123,13 @@ export const procedures = {
   domainReset: defineProcedure("DOMAIN_RESET", 245, domFlags, {}),
   domainSuspend: defineProcedure("DOMAIN_SUSPEND", 34, dom, {}),
   domainResume: defineProcedure("DOMAIN_RESUME", 28, dom, {}),
+  /** Suspends the guest through its agent; `duration` must be 0. */
+  domainPmSuspendForDuration: defineProcedure(
+    "DOMAIN_PM_SUSPEND_FOR_DURATION",
+    261,
+    { dom: domain, target: uint, duration: uhyper, flags },
+    {},
+  ),
   domainPmWakeup: defineProcedure("DOMAIN_PM_WAKEUP", 267, domFlags, {}),
   domainSetMetadata: defineProcedure(
     "DOMAIN_SET_METADATA",
@@ -113,6 +150,15 @@ export const procedures = {
     {},
   ),
 
+  /** The guest's clock, which its agent is asked for. */
+  domainGetTime: defineProcedure("DOMAIN_GET_TIME", 337, domFlags, { seconds: hyper, nseconds: uint }),
+  /** How long libvirt waits for the agent: `timeout` is in seconds, or one of AgentTimeout. Lasts as long as the boot. */
+  domainAgentSetResponseTimeout: defineProcedure(
+    "DOMAIN_AGENT_SET_RESPONSE_TIMEOUT",
+    420,
+    { dom: domain, timeout: int, flags },
+    { result: int },
+  ),
   /** Sends a command to the guest agent; `timeout` is in seconds, or one of AgentTimeout. */
   qemuDomainAgentCommand: defineQemuProcedure(
     "DOMAIN_AGENT_COMMAND",

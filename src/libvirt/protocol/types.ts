@@ -10,6 +10,8 @@ export const DOMAIN_LIST_MAX = 16_384;
 export const DOMAIN_STATS_MAX = 262_144;
 /** The most statistics of one job. */
 export const JOB_STATS_MAX = 64;
+/** The longest list of disks with errors. */
+export const DISK_ERRORS_MAX = 256;
 /** The longest list of ways to authenticate. */
 export const AUTH_TYPE_LIST_MAX = 20;
 
@@ -69,8 +71,17 @@ export const typedParam = struct({
 /** A named value of one of seven types; a boolean is an int that is not 0. */
 export type TypedParam = Infer<typeof typedParam>;
 
+/** The value of the int among them that has this name. */
+export function intParam(params: readonly TypedParam[], field: string): number | undefined {
+  const value = params.find((param) => param.field === field)?.value;
+  return value?.type === "int" ? value.value : undefined;
+}
+
 /** The statistics of one domain. */
 export const domainStats = struct({ dom: domain, params: array(typedParam, DOMAIN_STATS_MAX) });
+
+/** A disk by its target, such as "vda", and its I/O error. */
+export const diskError = struct({ disk: text, error: int });
 
 /** The payload of a reply that failed. */
 export const remoteError = struct({

@@ -1,23 +1,18 @@
 import type { Connection } from "../connection/connection.ts";
 import type { ConnectionError } from "../errors.ts";
-import {
-  decodeAgentReason,
-  decodeAgentState,
-  decodeIOErrorAction,
-  decodeLifecycle,
-  decodeMetadataKind,
-} from "../names/lifecycle.ts";
-import type {
-  AgentReason,
-  AgentState,
-  IOErrorAction,
-  LifecycleEvent,
-  MetadataKind,
-} from "../names/lifecycle.ts";
+import { AgentReason, AgentState } from "../names/agent.ts";
+import { nameOf } from "../names/enumeration.ts";
+import { IOErrorAction } from "../names/io-error.ts";
+import { BlockJobStatus, BlockJobType, decodeJobOperation } from "../names/jobs.ts";
+import type { JobOperation } from "../names/jobs.ts";
+import { decodeLifecycle } from "../names/lifecycle.ts";
+import type { LifecycleEvent } from "../names/lifecycle.ts";
+import { MetadataType } from "../names/metadata.ts";
+import type { MetadataKind } from "../names/metadata.ts";
 import { events } from "../protocol/events.ts";
 import type { EventProcedure } from "../protocol/procedure.ts";
 import type { Domain, TypedParam } from "../protocol/types.ts";
-import type { DomainState } from "./snapshot.ts";
+import type { ListedDomain } from "./list-domains.ts";
 
 /** What is at the other end. */
 export interface HypervisorInfo {
@@ -31,7 +26,7 @@ export interface HypervisorInfo {
 /** The state of all domains at the moment at which the events begin. */
 export interface Connected {
   readonly type: "Connected";
-  readonly domains: readonly DomainState[];
+  readonly domains: readonly ListedDomain[];
   readonly hypervisor: HypervisorInfo;
   readonly receivedAtMs: number;
 }
@@ -67,7 +62,18 @@ export type DomainEvent = { readonly domain: Domain; readonly receivedAtMs: numb
       /** The namespace of the element that changed. */
       readonly nsUri: string | undefined;
     }
-  | { readonly type: "JobCompleted"; readonly stats: readonly TypedParam[] }
+  | {
+      readonly type: "JobCompleted";
+      readonly operation: JobOperation;
+      readonly stats: readonly TypedParam[];
+    }
+  | {
+      readonly type: "BlockJob";
+      /** The disk's target, such as "vda". */
+      readonly disk: string;
+      readonly job: BlockJobType;
+      readonly status: BlockJobStatus;
+    }
   | { readonly type: "PMWakeup" }
   | { readonly type: "PMSuspend" }
 );
@@ -114,20 +120,30 @@ export const subscriptions: readonly Subscription[] = [
     type: "IOError",
     path: srcPath,
     device: devAlias,
-    action: decodeIOErrorAction(action),
+    action: nameOf(IOErrorAction, action),
     reason,
   })),
   subscription(events.agentLifecycle, ({ state, reason }) => ({
     type: "AgentLifecycle",
-    state: decodeAgentState(state),
-    reason: decodeAgentReason(reason),
+    state: nameOf(AgentState, state),
+    reason: nameOf(AgentReason, reason),
   })),
   subscription(events.metadataChange, ({ type, nsUri }) => ({
     type: "MetadataChange",
-    kind: decodeMetadataKind(type),
+    kind: nameOf(MetadataType, type),
     nsUri,
   })),
-  subscription(events.jobCompleted, ({ params }) => ({ type: "JobCompleted", stats: params })),
+  subscription(events.jobCompleted, ({ params }) => ({
+    type: "JobCompleted",
+    operation: decodeJobOperation(params),
+    stats: params,
+  })),
+  subscription(events.blockJob, ({ dst, type, status }) => ({
+    type: "BlockJob",
+    disk: dst,
+    job: nameOf(BlockJobType, type),
+    status: nameOf(BlockJobStatus, status),
+  })),
   subscription(events.pmWakeup, () => ({ type: "PMWakeup" })),
   subscription(events.pmSuspend, () => ({ type: "PMSuspend" })),
 ];

@@ -8,8 +8,9 @@ import type { Procedure } from "../protocol/procedure.ts";
 import { Backoff, DEFAULT_RECONNECT } from "./backoff.ts";
 import type { ReconnectOptions } from "./backoff.ts";
 import type { Disconnected, DomainEvent, HypervisorInfo, SessionEvent } from "./session-event.ts";
-import { LongCalls } from "./long-calls.ts";
-import { listDomains } from "./snapshot.ts";
+import { Connections } from "./connections.ts";
+import type { WaitsFor } from "./connections.ts";
+import { listDomains } from "./list-domains.ts";
 import { watchSocket } from "./socket-watch.ts";
 import { describeHypervisor, subscribe } from "./synchronize.ts";
 
@@ -23,24 +24,23 @@ export interface SessionOptions extends Omit<ConnectionOptions, "signal"> {
 /** How to make a call on a session. */
 export interface SessionCallOptions extends CallOptions {
   /**
-   * Makes the call on a second connection, so that it takes no place from others if libvirt sits on it for a minute:
-   * to be set for what goes to a guest or its agent. Opening that connection is not part of the call's deadline.
+   * What libvirt may wait for before it answers: the call goes over a connection of its kind, so that it takes no
+   * place from others. One that finds no place within its deadline rejects as not sent. Opening the connection is not
+   * part of the deadline.
    */
-  readonly mayTakeLong?: boolean;
-}
-
-/** The connection for events and for calls that are soon answered, and the one for the others. */
-interface Connections {
-  readonly connection: Connection;
-  readonly longCalls: LongCalls;
+  readonly waitsFor?: WaitsFor;
 }
 
 /** How far a session is. */
 export type SessionState =
   | { readonly status: "Idle" }
   | { readonly status: "Connecting" }
-  | ({ readonly status: "Synchronizing" } & Connections)
-  | ({ readonly status: "Connected"; readonly hypervisor: HypervisorInfo } & Connections)
+  | { readonly status: "Synchronizing"; readonly connections: Connections }
+  | {
+      readonly status: "Connected";
+      readonly connections: Connections;
+      readonly hypervisor: HypervisorInfo;
+    }
   | { readonly status: "Waiting"; readonly error: ConnectionError; readonly retryInMs: number }
   | { readonly status: "Closed" };
 
@@ -89,7 +89,7 @@ export class Session {
     this.#set({ status: "Closed" });
     this.#stop.abort();
     if (state.status === "Synchronizing" || state.status === "Connected") {
-      await Promise.all([state.connection.close(), state.longCalls.close()]);
+      await state.connections.close();
     }
     await this.#running;
   }
@@ -105,8 +105,7 @@ export class Session {
   ): Promise<R> {
     const state = this.#state;
     if (state.status === "Connected") {
-      const calls = options.mayTakeLong === true ? state.longCalls : state.connection;
-      return calls.call(procedure, args, options);
+      return state.connections.for(options.waitsFor).call(procedure, args, options);
     }
     const cause = state.status === "Waiting" ? state.error : undefined;
     throw new ConnectionError("NotConnected", `${procedure.name}: not connected to ${this.uri}`, { cause });
@@ -136,18 +135,17 @@ export class Session {
     }
   }
 
-  async #stay(connection: Connection): Promise<Failure> {
-    const longCalls = new LongCalls((signal) => this.#open(signal));
+  async #stay(main: Connection): Promise<Failure> {
+    const connections = new Connections(main, (signal) => this.#open(signal));
     try {
-      await this.#synchronize({ connection, longCalls });
+      await this.#synchronize(connections);
       const connectedAtMs = performance.now();
-      const error = await connection.closed;
+      const error = await main.closed;
       this.#forgetFailures(performance.now() - connectedAtMs);
       return { stage: "Lost", error };
     } finally {
       // Not awaited: a daemon that hangs must not delay the news that it does.
-      void longCalls.close();
-      void connection.close();
+      void connections.close();
     }
   }
 
@@ -156,22 +154,20 @@ export class Session {
   }
 
   /** Registers first and lists then, so that no event falls between. */
-  async #synchronize({ connection, longCalls }: Connections): Promise<void> {
-    this.#set({ status: "Synchronizing", connection, longCalls });
+  async #synchronize(connections: Connections): Promise<void> {
+    const { main } = connections;
+    this.#set({ status: "Synchronizing", connections });
     let early: DomainEvent[] | undefined = [];
-    await subscribe(connection, (event) => {
+    await subscribe(main, (event) => {
       if (early === undefined) {
         this.#tell(event);
       } else {
         early.push(event);
       }
     });
-    const [domains, hypervisor] = await Promise.all([
-      listDomains(connection),
-      describeHypervisor(connection),
-    ]);
+    const [domains, hypervisor] = await Promise.all([listDomains(main), describeHypervisor(main)]);
     this.#everConnected = true;
-    this.#set({ status: "Connected", connection, longCalls, hypervisor });
+    this.#set({ status: "Connected", connections, hypervisor });
     this.#tell({ type: "Connected", domains, hypervisor, receivedAtMs: performance.now() });
     const events = early;
     early = undefined;

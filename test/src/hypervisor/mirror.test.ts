@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { DomainEvent, DomainState } from "libvirt";
+import type { DomainEvent, ListedDomain } from "libvirt";
 import { Mirror } from "../../../src/hypervisor/mirror.ts";
 
 const uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
-const listed: DomainState = { name: "web", uuid, id: 1, state: "Running", reason: "Booted" };
+const listed: ListedDomain = { name: "web", uuid, id: 1, state: "Running", reason: "Booted" };
 const at = { epochMs: 1000, monotonicMs: 1 };
 
 function event(

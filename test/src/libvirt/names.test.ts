@@ -1,15 +1,23 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { ErrorCode, decodeLifecycle, decodeState } from "libvirt";
+import {
+  AgentReason,
+  AgentState,
+  BlockJobStatus,
+  BlockJobType,
+  ErrorCode,
+  IOErrorAction,
+  JobOperation,
+  MetadataType,
+  decodeJobOperation,
+  decodeLifecycle,
+  decodeState,
+  nameOf,
+} from "libvirt";
+import type { Enumeration } from "libvirt";
 
 import { errorCodeName } from "../../../src/libvirt/names/error-codes.ts";
-import {
-  decodeAgentReason,
-  decodeAgentState,
-  decodeIOErrorAction,
-  decodeMetadataKind,
-} from "../../../src/libvirt/names/lifecycle.ts";
 import { formatVersion } from "../../../src/libvirt/session/synchronize.ts";
 
 describe("states and reasons", () => {
@@ -78,11 +86,32 @@ describe("lifecycle events and details", () => {
 });
 
 describe("other names", () => {
-  it("are libvirt's, and Unknown for what a later libvirt added", () => {
-    assert.deepEqual([0, 1, 2, 3].map(decodeIOErrorAction), ["None", "Pause", "Report", "Unknown"]);
-    assert.deepEqual([0, 1, 2, 3].map(decodeAgentState), ["Unknown", "Connected", "Disconnected", "Unknown"]);
-    assert.deepEqual([0, 1, 2, 3].map(decodeAgentReason), ["Unknown", "DomainStarted", "Channel", "Unknown"]);
-    assert.deepEqual([0, 1, 2, 3].map(decodeMetadataKind), ["Description", "Title", "Element", "Unknown"]);
+  const names: Record<string, readonly [enumeration: Enumeration, names: string]> = {
+    "what was done about an I/O error": [IOErrorAction, "None Pause Report Unknown"],
+    "the agent's state": [AgentState, "Unknown Connected Disconnected Unknown"],
+    "why it changed": [AgentReason, "Unknown DomainStarted Channel Unknown"],
+    "the metadata that changed": [MetadataType, "Description Title Element Unknown"],
+    "what a disk's job does": [BlockJobType, "Unknown Pull Copy Commit ActiveCommit Backup Unknown"],
+    "how a disk's job ended": [BlockJobStatus, "Completed Failed Canceled Ready Unknown"],
+    "what a job does": [
+      JobOperation,
+      "Unknown Start Save Restore MigrationIn MigrationOut Snapshot SnapshotRevert Dump Backup SnapshotDelete Unknown",
+    ],
+  };
+  for (const [what, [enumeration, expected]] of Object.entries(names)) {
+    it(`of ${what} are libvirt's, and Unknown for what a later libvirt added`, () => {
+      const decoded = expected.split(" ").map((_, number) => nameOf(enumeration, number));
+      assert.equal(decoded.join(" "), expected);
+    });
+  }
+
+  it("of a job's operation come from its statistics, whatever else is in them", () => {
+    const time = { field: "time_elapsed", value: { type: "uhyper", value: 7n } } as const;
+    const operation = { field: "operation", value: { type: "int", value: 8 } } as const;
+    const ofAnotherType = { field: "operation", value: { type: "string", value: "8" } } as const;
+    assert.equal(decodeJobOperation([time, operation]), "Dump");
+    assert.equal(decodeJobOperation([time]), "Unknown");
+    assert.equal(decodeJobOperation([ofAnotherType]), "Unknown");
   });
 
   it("of errors are those of their numbers, each number once", () => {

@@ -5,7 +5,7 @@ import { AddressError, Connection, ConnectionError, Session, events, procedures 
 import type { Connected, Disconnected, SessionOptions } from "libvirt";
 
 import { connectionProcedures as opening } from "../../../src/libvirt/protocol/procedures.ts";
-import { listDomains } from "../../../src/libvirt/session/snapshot.ts";
+import { listDomains } from "../../../src/libvirt/session/list-domains.ts";
 import { Heard } from "./heard.ts";
 import { Refusal, ScriptedDaemon, rule } from "./peer.ts";
 import type { Rule, ScriptedClient } from "./peer.ts";
@@ -87,7 +87,7 @@ describe("a session that connects", () => {
       rule(procedures.connectGetAllDomainStats, (_args, client) => {
         assert.deepEqual(
           registered.toSorted((a, b) => a - b),
-          [0, 1, 6, 11, 12, 18, 21, 23],
+          [0, 1, 6, 11, 12, 16, 18, 21, 23],
         );
         client.event(events.reboot, { callbackId: 1, dom });
         return { retStats: [] };
@@ -203,7 +203,9 @@ describe("an event", () => {
     });
     client.event(events.agentLifecycle, { callbackId, dom, state: 1, reason: 2 });
     client.event(events.metadataChange, { callbackId, dom, type: 2, nsUri: "urn:x" });
-    client.event(events.jobCompleted, { callbackId, dom, params: [] });
+    const params = [{ field: "operation", value: { type: "int", value: 9 } as const }];
+    client.event(events.jobCompleted, { callbackId, dom, params });
+    client.event(events.blockJob, { callbackId, dom, dst: "vda", type: 2, status: 3 });
     client.event(events.pmWakeup, { callbackId, reason: 0, dom });
     client.event(events.pmSuspend, { callbackId, reason: 0, dom });
     await heard.session.call(procedures.connectGetHostname, {});
@@ -226,7 +228,8 @@ describe("an event", () => {
       },
       { type: "AgentLifecycle", domain: dom, state: "Connected", reason: "Channel" },
       { type: "MetadataChange", domain: dom, kind: "Element", nsUri: "urn:x" },
-      { type: "JobCompleted", domain: dom, stats: [] },
+      { type: "JobCompleted", domain: dom, operation: "Backup", stats: params },
+      { type: "BlockJob", domain: dom, disk: "vda", job: "Copy", status: "Ready" },
       { type: "PMWakeup", domain: dom },
       { type: "PMSuspend", domain: dom },
     ]);
@@ -255,15 +258,15 @@ describe("an event", () => {
   });
 });
 
-describe("a call that may take long", () => {
-  const mayTakeLong = true;
+describe("a call that waits for a domain", () => {
+  const waitsFor = "Domain";
 
-  it("goes over a second connection, which is opened once, when it is first needed", async () => {
+  it("goes over a connection of its own, which is opened once, when it is first needed", async () => {
     await using heard = hear({ maxInFlight: 1 });
     await serveNext();
     await heard.next("Connected");
     const hanging = [1, 2].map(() =>
-      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong }),
+      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor }),
     );
     const second = await daemon.accept();
     await second.open();
@@ -278,7 +281,7 @@ describe("a call that may take long", () => {
     await using heard = hear();
     await serveNext();
     await heard.next("Connected");
-    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor });
     const refused = reset();
     (await daemon.accept()).end();
     await assert.rejects(refused, { name: "ConnectionError", kind: "Disconnected", sent: false });
@@ -298,7 +301,7 @@ describe("a call that may take long", () => {
 
   it("ends with the first connection, open or not", async () => {
     await using heard = hear({ reconnect: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });
-    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const reset = () => heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor });
     const first = await serveNext();
     await heard.next("Connected");
     const interrupted = reset();
@@ -318,12 +321,49 @@ describe("a call that may take long", () => {
     const heard = hear();
     await serveNext();
     await heard.next("Connected");
-    const reset = heard.session.call(procedures.domainReset, { dom, flags: 0 }, { mayTakeLong });
+    const reset = heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor });
     const second = await daemon.accept();
     const rejected = assert.rejects(reset, { name: "ConnectionError", kind: "Closed", sent: false });
     await heard.session.close();
     await rejected;
     await second.ended;
+  });
+});
+
+describe("a call that waits for an agent", () => {
+  it("takes no place from those that wait for a domain, and those none from it", async () => {
+    await using heard = hear({ maxInFlight: 1 });
+    await serveNext();
+    await heard.next("Connected");
+    const shutdown = () =>
+      heard.session.call(procedures.domainShutdownFlags, { dom, flags: 2 }, { waitsFor: "Agent" });
+    const hanging = shutdown();
+    const agents = await daemon.accept();
+    await agents.open();
+    const { serial } = await agents.nextCall(procedures.domainShutdownFlags);
+    const reset = heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor: "Domain" });
+    await serveNext(rule(procedures.domainReset, () => ({})));
+    await reset;
+    agents.reply(procedures.domainShutdownFlags, serial, {});
+    await hanging;
+  });
+
+  it("rejects as not sent when it finds no place within its deadline", async () => {
+    await using heard = hear({ maxInFlight: 1 });
+    await serveNext();
+    await heard.next("Connected");
+    const shutdown = (timeoutMs: number) =>
+      heard.session.call(procedures.domainShutdownFlags, { dom, flags: 2 }, { waitsFor: "Agent", timeoutMs });
+    const given = assert.rejects(shutdown(1), { name: "CallTimeoutError", sent: true });
+    const agents = await daemon.accept();
+    await agents.open();
+    const { serial } = await agents.nextCall(procedures.domainShutdownFlags);
+    await given;
+    await assert.rejects(shutdown(1), { name: "CallTimeoutError", sent: false });
+    agents.reply(procedures.domainShutdownFlags, serial, {});
+    const third = shutdown(30_000);
+    await agents.answer(procedures.domainShutdownFlags, {});
+    await third;
   });
 });
 

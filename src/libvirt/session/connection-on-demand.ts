@@ -2,11 +2,8 @@ import type { CallOptions } from "../connection/calls.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 
-/**
- * A second connection for calls that libvirt may sit on for a minute, such as those to a guest or its agent: on the
- * first one they would take the places of all others. It is opened when it is first needed.
- */
-export class LongCalls {
+/** A further connection to a daemon, which is opened when it is first needed, and again after it was lost. */
+export class ConnectionOnDemand {
   readonly #open: (signal: AbortSignal) => Promise<Connection>;
   readonly #stop = new AbortController();
   #connection: Promise<Connection> | undefined;

@@ -4,10 +4,11 @@ import { DomainStats, ListDomainsFlag } from "../names/flags.ts";
 import { decodeState } from "../names/states.ts";
 import type { StateAndReason } from "../names/states.ts";
 import { procedures } from "../protocol/procedures.ts";
-import type { Domain, TypedParam } from "../protocol/types.ts";
+import { intParam } from "../protocol/types.ts";
+import type { Domain } from "../protocol/types.ts";
 
 /** A domain and what it does. `id` is undefined while it does not run. */
-export type DomainState = Domain & { readonly id: number | undefined } & StateAndReason;
+export type ListedDomain = Domain & { readonly id: number | undefined } & StateAndReason;
 
 /** What listing takes of a connection. */
 export type Caller = Pick<Connection, "call">;
@@ -25,7 +26,7 @@ const ONE_CALL_TIMEOUT_MS = 5_000;
 export async function listDomains(
   connection: Caller,
   oneCallTimeoutMs = ONE_CALL_TIMEOUT_MS,
-): Promise<DomainState[]> {
+): Promise<ListedDomain[]> {
   try {
     return await listInOneCall(connection, oneCallTimeoutMs);
   } catch (cause) {
@@ -40,7 +41,7 @@ function canAskOneByOne(cause: unknown): boolean {
   return cause instanceof CallTimeoutError || cause instanceof LibvirtError;
 }
 
-async function listInOneCall(connection: Caller, timeoutMs: number): Promise<DomainState[]> {
+async function listInOneCall(connection: Caller, timeoutMs: number): Promise<ListedDomain[]> {
   const { retStats } = await connection.call(
     procedures.connectGetAllDomainStats,
     { doms: [], stats: DomainStats.State, flags: ListDomainsFlag.All },
@@ -48,16 +49,11 @@ async function listInOneCall(connection: Caller, timeoutMs: number): Promise<Dom
   );
   return retStats.map(({ dom, params }) => ({
     ...identify(dom),
-    ...decodeState(wholeNumber(params, "state.state"), wholeNumber(params, "state.reason")),
+    ...decodeState(intParam(params, "state.state") ?? 0, intParam(params, "state.reason") ?? 0),
   }));
 }
 
-function wholeNumber(params: readonly TypedParam[], field: string): number {
-  const found = params.find((param) => param.field === field)?.value;
-  return found?.type === "int" ? found.value : 0;
-}
-
-async function listOneByOne(connection: Caller): Promise<DomainState[]> {
+async function listOneByOne(connection: Caller): Promise<ListedDomain[]> {
   const { domains } = await connection.call(procedures.connectListAllDomains, {
     needResults: 1,
     flags: ListDomainsFlag.All,
@@ -67,7 +63,7 @@ async function listOneByOne(connection: Caller): Promise<DomainState[]> {
 }
 
 /** Undefined when the domain has vanished since it was listed. */
-async function stateOf(connection: Caller, dom: Domain): Promise<DomainState | undefined> {
+async function stateOf(connection: Caller, dom: Domain): Promise<ListedDomain | undefined> {
   try {
     const { state, reason } = await connection.call(procedures.domainGetState, { dom, flags: 0 });
     return { ...identify(dom), ...decodeState(state, reason) };

@@ -1,0 +1,37 @@
+import type { Connection } from "../connection/connection.ts";
+import { ConnectionOnDemand } from "./connection-on-demand.ts";
+
+/**
+ * What libvirt can wait for, for a minute and longer, before it answers a call.
+ *
+ * - `Domain`: another job on the domain, and the hypervisor's process behind it.
+ * - `Agent`: the guest's agent. A shutdown is answered when the guest is off.
+ */
+export type WaitsFor = "Domain" | "Agent";
+
+/**
+ * The connections of a session to one daemon: one for the events and for calls that the daemon answers by itself, and
+ * one for each thing that calls wait for. A connection carries few unanswered calls, so that some that hang would
+ * otherwise take the places of all others: guests' agents that hang must not hold up what ends their guests.
+ */
+export class Connections {
+  /** Lives as long as the session is connected; the others are opened when they are needed. */
+  readonly main: Connection;
+  readonly #others: Readonly<Record<WaitsFor, ConnectionOnDemand>>;
+
+  constructor(main: Connection, open: (signal: AbortSignal) => Promise<Connection>) {
+    this.main = main;
+    this.#others = { Domain: new ConnectionOnDemand(open), Agent: new ConnectionOnDemand(open) };
+  }
+
+  /** The one for calls that wait for this. */
+  for(waitsFor: WaitsFor | undefined): Connection | ConnectionOnDemand {
+    return waitsFor === undefined ? this.main : this.#others[waitsFor];
+  }
+
+  /** Ends all of them. Never rejects. */
+  async close(): Promise<void> {
+    const { Domain, Agent } = this.#others;
+    await Promise.all([this.main, Domain, Agent].map((connection) => connection.close()));
+  }
+}
