@@ -1,7 +1,5 @@
-import { spawn } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { obtain, type Recipe } from "./cache.ts";
 import { run } from "./run.ts";
 import type { Report } from "./report.ts";
@@ -73,41 +71,25 @@ async function build(
   const progress = setInterval(() => {
     report(`${program.title}: ${Math.round((Date.now() - begin) / 1000)} s, ${doing}`);
   }, PROGRESS_EVERY_MS);
+  // Gigabytes: in the cache's directory they go with it when the build is interrupted.
+  const temporary = join(dirname(output), "tmp");
+  await mkdir(temporary);
+  const options = { cwd: folder, env: { ...ENVIRONMENT, GOTMPDIR: temporary } };
   try {
-    const packages = await run("go", ["list", ...flags, "-deps", "."], { cwd: folder, env: ENVIRONMENT });
+    const packages = await run("go", ["list", ...flags, "-deps", "."], options);
     const total = packages.trim().split("\n").length;
-    await compile(folder, flags, output, (compiled) => {
-      doing = `${compiled} of up to ${total} packages compiled`;
-    });
+    let compiled = 0;
+    const onStderrLine = (line: string) => {
+      // -v names each package that was compiled; whatever else it prints has a space in it.
+      if (!line.includes(" ")) doing = `${++compiled} of up to ${total} packages compiled`;
+    };
+    await run("go", ["build", "-v", ...flags, "-o", output, "."], { ...options, onStderrLine });
   } catch (error) {
     throw isMissing(error) ? new Error(goIsMissing(program), { cause: error }) : error;
   } finally {
     clearInterval(progress);
   }
-}
-
-async function compile(
-  folder: string,
-  flags: readonly string[],
-  output: string,
-  onPackage: (compiled: number) => void,
-): Promise<void> {
-  const go = spawn("go", ["build", "-v", ...flags, "-o", output, "."], {
-    cwd: folder,
-    env: ENVIRONMENT,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let compiled = 0;
-  const complaints: string[] = [];
-  createInterface(go.stderr).on("line", (line) => {
-    // -v names each package that was compiled; whatever else it prints has a space in it.
-    if (line.includes(" ")) complaints.push(line);
-    else onPackage(++compiled);
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    go.on("error", reject).on("close", resolve);
-  });
-  if (code !== 0) throw new Error(`go build in ${folder} failed:\n${complaints.slice(-20).join("\n")}`);
+  await rm(temporary, { recursive: true });
 }
 
 function isMissing(error: unknown): boolean {
