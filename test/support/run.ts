@@ -11,6 +11,11 @@ export interface RunOptions {
   readonly input?: string;
   /** Hears each line that it writes to stderr, as it does. */
   readonly onStderrLine?: (line: string) => void;
+  /**
+   * It must not be cut short: when this process ends, it is interrupted instead of killed, with all that it has
+   * started, and takes its time. A Ctrl-C at the terminal does not reach it.
+   */
+  readonly endsByItself?: boolean;
 }
 
 /** Of a longer stderr the end says what was wrong. */
@@ -33,7 +38,7 @@ export class CommandError extends Error {
 /**
  * Runs a command to its end and resolves to what it wrote to stdout. Rejects with
  * a CommandError if it fails, and with the system's error if it cannot be started.
- * The command ends with this process at the latest.
+ * The command ends with this process at the latest, or at least is told to.
  */
 export async function run(
   command: string,
@@ -44,11 +49,13 @@ export async function run(
     cwd: options.cwd,
     env: options.env,
     stdio: ["pipe", "pipe", "pipe"],
+    detached: options.endsByItself,
   });
-  child.on(
-    "close",
-    atExit(() => child.kill("SIGKILL")),
-  );
+  const ended = atExit(() => {
+    if (!options.endsByItself) child.kill("SIGKILL");
+    else if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+  });
+  child.on("close", ended);
   const status = new Promise<number | string | null>((resolve, reject) => {
     child.on("error", reject).on("close", (code, signal) => resolve(code ?? signal));
   });
