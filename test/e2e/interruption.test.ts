@@ -11,7 +11,7 @@ import { removeDirectory, temporaryDirectory } from "../support/temp-directory.t
 
 let directory: string;
 beforeEach(async () => {
-  directory = await temporaryDirectory();
+  directory = temporaryDirectory();
 });
 afterEach(() => removeDirectory(directory));
 
@@ -40,7 +40,10 @@ for (const step of ["A Kubernetes API server", "Three guests"]) {
     // What was abandoned half-way ends by itself, and nobody tells of it.
     const deadline = performance.now() + 10_000;
     while (readdirSync(directory).length > 0) {
-      assert.ok(performance.now() < deadline, `left over: ${readdirSync(directory).join(" ")}`);
+      assert.ok(
+        performance.now() < deadline,
+        `left over: ${readdirSync(directory, { recursive: true }).join(" ")}`,
+      );
       await delay(20);
     }
   });

@@ -18,7 +18,7 @@ const builder = (pipe: string) => `
 `;
 
 test("a build that is interrupted leaves neither a process nor a file", async () => {
-  const directory = await temporaryDirectory();
+  const directory = temporaryDirectory();
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeDirectory(directory));
   // The command alone holds its other end: it closes when that has ended.

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, rmSync, watch } from "node:fs";
+import { existsSync, mkdirSync, rmSync, watch } from "node:fs";
 import { mkdir, readFile, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -60,7 +60,8 @@ async function build(recipe: Recipe, path: string, report: Report): Promise<stri
   const claim = `${path}.claim-${Date.now()}-${process.pid}-${await startTime(process.pid)}`;
   // What a build started may still write into it.
   const removed = atExit(() => rmSync(claim, { recursive: true, force: true, maxRetries: 5 }));
-  await mkdir(claim);
+  // At once: this process may end while it waits.
+  mkdirSync(claim);
   try {
     await waitForTurn(path, claim, () => report(`${recipe.title}: another process builds it, waiting ...`));
     if (existsSync(path)) return path;

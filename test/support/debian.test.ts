@@ -13,7 +13,7 @@ describe("while packages are installed", () => {
   let directory: string;
   let policy: string;
   beforeEach(async () => {
-    directory = await temporaryDirectory();
+    directory = temporaryDirectory();
     policy = join(directory, "policy-rc.d");
   });
   afterEach(() => removeDirectory(directory));

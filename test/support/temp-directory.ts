@@ -1,5 +1,5 @@
-import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { atExit } from "./at-exit.ts";
@@ -14,9 +14,10 @@ const removed = new Map<string, () => void>();
  * A new directory with a path short enough for UNIX sockets. Remove it with removeDirectory; it goes with this
  * process at the latest, unless that is killed outright.
  */
-export async function temporaryDirectory(): Promise<string> {
+export function temporaryDirectory(): string {
   const root = tmpdir();
-  const path = await mkdtemp(join(root.length > LONGEST ? "/tmp" : root, "warmboot-"));
+  // At once: this process may end while it waits.
+  const path = mkdtempSync(join(root.length > LONGEST ? "/tmp" : root, "warmboot-"));
   const remove = () => {
     try {
       rmSync(path, { recursive: true, force: true });
