@@ -61,7 +61,7 @@ export interface ApiServer extends AsyncDisposable {
  * gathered into, such as "view", are empty.
  */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
-  const directory = await temporaryDirectory();
+  const directory = temporaryDirectory();
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeDirectory(directory));
   const binaries = await kubeBinaries(toStderr);

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { timed, type Report } from "./report.ts";
 import { CommandError, run } from "./run.ts";
@@ -12,10 +12,14 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "qemu-utils": "/usr/bin/qemu-img",
 };
 
-/** Asked by Debian's maintainer scripts before they start a service; 101 forbids it. */
+/** What Debian's maintainer scripts ask before they start a service. */
 const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
 
+const script = join(import.meta.dirname, "without-services.sh");
+
 const APT_GET = "/usr/bin/apt-get";
+/** Another apt-get that runs now is waited for. */
+const APT_INSTALL = ["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"];
 const APT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
 
 /** Which packages are missing. */
@@ -31,7 +35,10 @@ export function missingPackages(): string[] {
  */
 export async function installPackages(report: Report): Promise<void> {
   const missing = missingPackages();
-  if (missing.length === 0) return;
+  if (missing.length === 0) {
+    if (existsSync(SERVICE_POLICY)) await withoutServices([]);
+    return;
+  }
   const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
   if (!existsSync(APT_GET)) {
     throw new Error(
@@ -44,12 +51,18 @@ export async function installPackages(report: Report): Promise<void> {
   }
   await timed(report, "Debian's package lists", () => run("apt-get", ["update", "-q"], { env: APT }));
   await timed(report, `Debian packages ${missing.join(", ")}`, () =>
-    withoutServices(() =>
-      run("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...missing], { env: APT }),
-    ),
+    withoutServices(["apt-get", "install", ...APT_INSTALL, ...missing]),
   );
   const still = missingPackages();
   if (still.length > 0) throw new Error(`${command} succeeded, and still missing: ${still.join(", ")}`);
+}
+
+/**
+ * Runs a command of Debian's packagers during which no service is started, and removes what an earlier run may have
+ * left behind; see without-services.sh. Without a command that is all.
+ */
+export async function withoutServices(command: readonly string[], policy = SERVICE_POLICY): Promise<void> {
+  await run("sh", [script, policy, ...command], { env: APT, endsByItself: true });
 }
 
 /**
@@ -82,14 +95,4 @@ export async function downloadPackages(packages: readonly string[], directory: s
 async function namedBy(name: string): Promise<string> {
   const depends = await run("apt-cache", ["depends", name], { env: APT });
   return /^ *Depends: (linux-image-\S+)$/m.exec(depends)?.[1] ?? name;
-}
-
-async function withoutServices(work: () => Promise<unknown>): Promise<void> {
-  const ours = !existsSync(SERVICE_POLICY);
-  if (ours) await writeFile(SERVICE_POLICY, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
-  try {
-    await work();
-  } finally {
-    if (ours) await rm(SERVICE_POLICY);
-  }
 }
