@@ -225,7 +225,13 @@ export function inStage(attempt: Attempt, stage: RestartStage, now: Instant): At
 
 /** What the guest has been told counts no more: it is asked anew. */
 export function unheard(attempt: Attempt): Attempt {
-  const { firstSignal: _first, lastSignal: _last, lastSignalBy: _by, signalRefusal: _refusal, ...anew } = attempt;
+  const {
+    firstSignal: _first,
+    lastSignal: _last,
+    lastSignalBy: _by,
+    signalRefusal: _refusal,
+    ...anew
+  } = attempt;
   return anew;
 }
 
@@ -314,7 +320,14 @@ function afterSuccess(
       const inPlace = effect.mark.inPlace === true;
       const { bootId } = effect.mark;
       // In place nothing was changed that would have to be put back.
-      return { ...attempt, marked: true, markedAt: attempt.markedAt ?? now, inPlace, bootId, released: inPlace };
+      return {
+        ...attempt,
+        marked: true,
+        markedAt: attempt.markedAt ?? now,
+        inPlace,
+        bootId,
+        released: inPlace,
+      };
     }
     case "Shutdown":
     case "Reboot":

@@ -135,7 +135,9 @@ function guestReadyCondition({ observation, attempt }: ConditionSource, write: W
   }
   switch (agent) {
     case "Connected":
-      return [write("GuestReady", "True", { reason: "AgentConnected", message: "the guest agent is connected" })];
+      return [
+        write("GuestReady", "True", { reason: "AgentConnected", message: "the guest agent is connected" }),
+      ];
     case "Disconnected":
       return [
         write("GuestReady", "False", {

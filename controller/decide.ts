@@ -18,7 +18,10 @@ export function decide(observation: Observation): Decision {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  const decided = decideAttempt({ ...domain, virtualMachine, stored, cluster, policy, attempt, now }, trigger);
+  const decided = decideAttempt(
+    { ...domain, virtualMachine, stored, cluster, policy, attempt, now },
+    trigger,
+  );
   const decision = heldBack(settledFirst(decided, observation), now);
   return untilDeadline(decision, observation);
 }
@@ -86,7 +89,10 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
 }
 
 /** A restart that cannot go on fails at its request's deadline, also when it had already begun. */
-function heldUpTooLong({ virtualMachine, attempt, now }: AttemptSubject, verdict: Verdict): Failure | undefined {
+function heldUpTooLong(
+  { virtualMachine, attempt, now }: AttemptSubject,
+  verdict: Verdict,
+): Failure | undefined {
   if (verdict.kind !== "Blocked") return undefined;
   const deadline = deadlineMs(virtualMachine, attempt.request);
   if (deadline === undefined || now.epochMs < deadline) return undefined;

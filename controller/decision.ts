@@ -79,7 +79,8 @@ export interface Subject extends Omit<Observation, "nonce"> {
 }
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
-export interface AttemptSubject extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "now"> {
+export interface AttemptSubject
+  extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "now"> {
   policy: RestartPolicy;
   attempt: Attempt;
 }

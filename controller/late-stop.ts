@@ -27,11 +27,7 @@ function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
  * Whether a domain went off because its guest obeyed a failed attempt too late: our signal stopped it, so it is
  * ours to start. A destroy, a crash, a save is somebody else's doing.
  */
-export function stoppedLate(
-  virtualMachine: VirtualMachine,
-  domain: Domain,
-  epochMs: number,
-): boolean {
+export function stoppedLate(virtualMachine: VirtualMachine, domain: Domain, epochMs: number): boolean {
   const { lastRestart } = virtualMachine.status;
   const reasons =
     lastRestart?.reason === "DestroyRefused" ? [...lateReasons, ...lateDestroyReasons] : lateReasons;

@@ -117,7 +117,8 @@ function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
   const verifyingSince = attempt.verifyingSince ?? now;
   const timeoutAtMs = verifyingSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
   if (attempt.bootId !== undefined && now.monotonicMs < timeoutAtMs) {
-    const message = "the controller was restarted in the middle of the restart: the guest agent tells which boot runs";
+    const message =
+      "the controller was restarted in the middle of the restart: the guest agent tells which boot runs";
     const untilMs =
       domain.agent === "Connected" ? Math.min(timeoutAtMs, now.monotonicMs + pingAgainMs) : timeoutAtMs;
     return {
@@ -245,7 +246,10 @@ function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End"
     kind: "End",
     result: "Succeeded",
     reason: "Restarted",
-    message: attempt.discardsSaved === true ? `${message(attempt)}; its saved memory was discarded` : message(attempt),
+    message:
+      attempt.discardsSaved === true
+        ? `${message(attempt)}; its saved memory was discarded`
+        : message(attempt),
     method: attempt.method,
     evidence: [],
     stoppedAtMs: stop?.epochMs,

@@ -39,18 +39,28 @@ export function hasCrashed({ state, reason }: Domain): boolean {
 
 /** What a paused guest waits for. */
 export function pausedObstacle({ reason }: Domain): Obstacle {
-  return { reason: "GuestPaused", message: `the guest is paused (${reason}) and cannot hear a signal: resume it` };
+  return {
+    reason: "GuestPaused",
+    message: `the guest is paused (${reason}) and cannot hear a signal: resume it`,
+  };
 }
 
 /**
  * What libvirt is doing with the domain, and must be left to end: a migration always, another job unless the policy
  * says that a hard restart may break it off.
  */
-export function jobObstacle({ domain, job }: Sight, mode: RestartMode, policy: RestartPolicy): Obstacle | undefined {
+export function jobObstacle(
+  { domain, job }: Sight,
+  mode: RestartMode,
+  policy: RestartPolicy,
+): Obstacle | undefined {
   if (domain.id === undefined) return undefined;
   const { state, reason } = domain;
   if (job?.kind === "Migration" || (state === "Paused" && /^(Migration|PostCopy)/.test(reason))) {
-    return { reason: "Migrating", message: "the domain is being migrated: the restart waits until that is over" };
+    return {
+      reason: "Migrating",
+      message: "the domain is being migrated: the restart waits until that is over",
+    };
   }
   const what = job?.what ?? (state === "Paused" && transientReasons.has(reason) ? reason : undefined);
   if (what === undefined || (mode === "Hard" && policy.whenBusy === "Force")) return undefined;

@@ -61,10 +61,7 @@ export interface Question {
 /** A domain without its marks. */
 export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
 /** A domain with its marks. */
-export type Look =
-  | Unreachable
-  | Missing
-  | ({ kind: "Present" } & Sight);
+export type Look = Unreachable | Missing | ({ kind: "Present" } & Sight);
 
 /** What a look has found. */
 export interface Sight {

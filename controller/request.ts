@@ -261,7 +261,6 @@ function timeOf(
   { restartGeneration, restartToken }: Pick<RestartRequest, "restartGeneration" | "restartToken">,
   recorded: RestartRequest | undefined,
 ): string | undefined {
-  const isSame =
-    recorded?.restartGeneration === restartGeneration && recorded?.restartToken === restartToken;
+  const isSame = recorded?.restartGeneration === restartGeneration && recorded?.restartToken === restartToken;
   return isSame ? recorded?.requestedAt : undefined;
 }

@@ -179,7 +179,13 @@ export function parseVirtualMachine(resource: unknown): ParsedVirtualMachine {
   const unreadable = result.error.issues.filter(({ path }) => path[0] === "status");
   if (unreadable.length === 0) return { kind: "Invalid", message: z.prettifyError(result.error) };
   const { status: written, ...rest } = resource as { status: unknown };
-  return parseVirtualMachine({ ...rest, status: readablePart(written, unreadable.map(({ path }) => path)) });
+  return parseVirtualMachine({
+    ...rest,
+    status: readablePart(
+      written,
+      unreadable.map(({ path }) => path),
+    ),
+  });
 }
 
 /** A status without the fields, and without the items of lists, that cannot be read. */

@@ -74,7 +74,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   try {
     // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
     await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
-    const cluster = await clusterUid(client, { signal, onError: (error, ms) => logClusterError(log, error, ms) });
+    const cluster = await clusterUid(client, {
+      signal,
+      onError: (error, ms) => logClusterError(log, error, ms),
+    });
     const journal = createJournal(log);
     const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
     reconciler = ready;

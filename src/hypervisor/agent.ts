@@ -30,7 +30,11 @@ const bootId = z.uuid();
  */
 export async function agentAnswers(session: Session, dom: LibvirtDomain): Promise<boolean> {
   try {
-    await session.call(procedures.domainGetTime, { dom, flags: 0 }, { timeoutMs: agentTimeoutMs, waitsFor: "Agent" });
+    await session.call(
+      procedures.domainGetTime,
+      { dom, flags: 0 },
+      { timeoutMs: agentTimeoutMs, waitsFor: "Agent" },
+    );
     return true;
   } catch (error) {
     if (isSilence(error)) return false;
@@ -47,8 +51,14 @@ export async function agentBootId(session: Session, dom: LibvirtDomain): Promise
     const cmd = JSON.stringify({ execute: command, arguments: args });
     const options = { timeoutMs: agentTimeoutMs, waitsFor: "Agent" } as const;
     const timeout = AgentTimeout.Default;
-    const { result } = await session.call(procedures.qemuDomainAgentCommand, { dom, cmd, timeout, flags: 0 }, options);
-    return result === undefined || result.length > longestAnswer ? undefined : answer.safeParse(parse(result)).data;
+    const { result } = await session.call(
+      procedures.qemuDomainAgentCommand,
+      { dom, cmd, timeout, flags: 0 },
+      options,
+    );
+    return result === undefined || result.length > longestAnswer
+      ? undefined
+      : answer.safeParse(parse(result)).data;
   };
   try {
     const handle = (await ask("guest-file-open", { path: bootIdFile, mode: "r" }, opened))?.return;

@@ -113,7 +113,10 @@ export class DomainCalls {
   }
 
   async #domainJob(): Promise<Job | undefined> {
-    const { type, params } = await this.#session.call(procedures.domainGetJobStats, { dom: this.#dom, flags: 0 });
+    const { type, params } = await this.#session.call(procedures.domainGetJobStats, {
+      dom: this.#dom,
+      flags: 0,
+    });
     if (type !== JobType.Bounded && type !== JobType.Unbounded) return undefined;
     const operation = decodeJobOperation(params);
     const kind = operation === "MigrationIn" || operation === "MigrationOut" ? "Migration" : "Other";
@@ -210,7 +213,8 @@ export class DomainCalls {
     signal: Signal,
   ): Promise<void> {
     const args = { dom: this.#dom, flags: this.#flags.signal[signal] };
-    if (signal === "Agent") await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
+    if (signal === "Agent")
+      await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
     else await this.#effect(procedure, args);
   }
 
@@ -282,8 +286,16 @@ export class DomainCalls {
   }
 
   /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
-  async #effect<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, options: SessionCallOptions = {}): Promise<R> {
-    return this.#session.call(procedure, args, { timeoutMs: effectTimeoutMs, waitsFor: "Domain", ...options });
+  async #effect<A, R>(
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    options: SessionCallOptions = {},
+  ): Promise<R> {
+    return this.#session.call(procedure, args, {
+      timeoutMs: effectTimeoutMs,
+      waitsFor: "Domain",
+      ...options,
+    });
   }
 }
 

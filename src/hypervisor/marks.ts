@@ -48,7 +48,8 @@ const parser = new XMLParser({
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
-  const { attempt, cluster, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } = mark;
+  const { attempt, cluster, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } =
+    mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);

@@ -352,7 +352,11 @@ test("a request that waits behind another one has its own deadline, from when it
   world.hypervisor.pause();
   world.api.apply({ restartGeneration: 1 });
   await world.settle(60_000);
-  assert.equal(world.status.observedRestartGeneration, 0, "it is 120 s since the first request, 60 s since its own");
+  assert.equal(
+    world.status.observedRestartGeneration,
+    0,
+    "it is 120 s since the first request, 60 s since its own",
+  );
   await world.settle();
   assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
 });

@@ -46,10 +46,24 @@ test("a resource that nobody has looked at yet is not taken for a current one: o
 
 test("what a newer controller has put into the status, and this one does not know, is left out", () => {
   const at = "2026-01-01T00:00:00.000Z";
-  const record = { request: { requestedAt: at }, evidence: [], reason: "R", message: "", startedAt: at, endedAt: at };
+  const record = {
+    request: { requestedAt: at },
+    evidence: [],
+    reason: "R",
+    message: "",
+    startedAt: at,
+    endedAt: at,
+  };
   const condition = { observedGeneration: 1, lastTransitionTime: at, reason: "R", message: "" };
   const parsed = parseVirtualMachine({
-    metadata: { namespace: "n", name: "v", uid: "u", resourceVersion: "1", generation: 1, creationTimestamp: at },
+    metadata: {
+      namespace: "n",
+      name: "v",
+      uid: "u",
+      resourceVersion: "1",
+      generation: 1,
+      creationTimestamp: at,
+    },
     status: {
       observedRestartGeneration: 3,
       brandNew: true,

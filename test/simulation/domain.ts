@@ -192,7 +192,8 @@ export class ModelHypervisor implements Hypervisor {
     const { guest } = this;
     if (agent && this.#domain.agent !== "Connected") return refused("guest agent is not connected");
     boot.signals += 1;
-    if (agent && guest.agent?.obeys !== true) return { kind: "Unanswered", message: "the agent does not answer" };
+    if (agent && guest.agent?.obeys !== true)
+      return { kind: "Unanswered", message: "the agent does not answer" };
     if (!agent) boot.rebootsOnPoweroff = reboot;
     if ((guest.kind === "Deaf" && !agent) || boot.obeysSince === boot.inPlace.length) return { kind: "Done" };
     const reboots = boot.inPlace.length;
@@ -230,7 +231,8 @@ export class ModelHypervisor implements Hypervisor {
 
   /** The guest suspends itself to memory. */
   sleep(): void {
-    if (this.#domain.state === "Running") this.#set({ state: "PMSuspended", reason: "Unknown", id: this.#domain.id });
+    if (this.#domain.state === "Running")
+      this.#set({ state: "PMSuspended", reason: "Unknown", id: this.#domain.id });
   }
 
   wake(): Outcome {
@@ -241,7 +243,8 @@ export class ModelHypervisor implements Hypervisor {
 
   /** The guest crashes, and its domain is kept for a look at it. */
   panic(): void {
-    if (this.#domain.state === "Running") this.#set({ state: "Crashed", reason: "Panicked", id: this.#domain.id });
+    if (this.#domain.state === "Running")
+      this.#set({ state: "Crashed", reason: "Panicked", id: this.#domain.id });
   }
 
   /** libvirt begins or ends something with the domain. */
@@ -336,7 +339,8 @@ export class ModelHypervisor implements Hypervisor {
   #tellReboot(): void {
     const now = this.#timeline.now();
     const first = this.#domain.lastReboot;
-    if (first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs) this.#domain.lastReboot = now;
+    if (first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs)
+      this.#domain.lastReboot = now;
     this.onEvent();
   }
 

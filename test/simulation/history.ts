@@ -67,7 +67,10 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["the guest panics", (world) => world.hypervisor.panic()],
   ["the guest's disk is full", (world, random) => failDisk(world, random)],
   ["a backup begins", (world, random) => doJob(world, random, { kind: "Other", what: "Backup" })],
-  ["a migration begins", (world, random) => doJob(world, random, { kind: "Migration", what: "MigrationOut" })],
+  [
+    "a migration begins",
+    (world, random) => doJob(world, random, { kind: "Migration", what: "MigrationOut" }),
+  ],
   ["an operator resumes it", (world) => void world.hypervisor.resume()],
   ["an operator saves it", (world) => void world.hypervisor.stop("Saved")],
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],

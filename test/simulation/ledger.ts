@@ -258,7 +258,8 @@ export class Ledger {
         return;
       case "Destroy":
       case "Reset":
-        if (running !== undefined) this.#mustBeOnRecord(actor, running, "only a marked boot is ended by force");
+        if (running !== undefined)
+          this.#mustBeOnRecord(actor, running, "only a marked boot is ended by force");
         return;
       case "Wake":
       case "Resume":
