@@ -79,9 +79,13 @@ function waitWhilePaused({ attempt, domain, policy }: AttemptSubject): Ruling | 
 /** The guest had its time, from the first signal that libvirt had answered. */
 function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefined {
   const { timeoutSeconds } = policy.soft;
-  const { firstSignal } = attempt;
+  const { firstSignal, lastSignal } = attempt;
   if (firstSignal === undefined || now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 1000)
     return undefined;
+  if (lastSignal === undefined) {
+    const why = `no guest agent was connected within ${timeoutSeconds} s, and soft.signals names no other signal`;
+    return forceOrFail(attempt, "AgentNotConnected", why);
+  }
   return forceOrFail(
     attempt,
     "GuestShutdownTimedOut",
