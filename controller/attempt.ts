@@ -60,7 +60,7 @@ export interface Attempt {
   readonly lastSignalBy?: Signal | undefined;
   /** Whether libvirt refused to ask the agent: it is not asked again. */
   readonly agentRefused: boolean;
-  /** When the guest was woken up, and when it was resumed after an I/O error: each is done once. */
+  /** When the guest was woken up, which is done once, and when it was last resumed after an I/O error. */
   readonly wokenAt?: Instant | undefined;
   readonly resumedAt?: Instant | undefined;
   /** Since when the guest is seen to go down. */
@@ -381,8 +381,7 @@ function afterRefusal(
   now: Instant,
 ): Attempt {
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
-  if (attempt.mode === "Auto" && (isSignal(effect) || effect.kind === "Wake" || effect.kind === "Resume"))
-    return { ...attempt, signalRefusal: message };
+  if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };

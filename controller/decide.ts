@@ -10,10 +10,12 @@ import { deadlineExceeded, resourceRules } from "./resource-rules.ts";
 export function decide(observation: Observation): Decision {
   const { virtualMachine, domain, now, stored, cluster } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
-  const attempt = currentAttempt(observation, trigger);
-  const subject: Subject = { ...observation, trigger, attempt };
+  const current = currentAttempt(observation, trigger);
+  const subject: Subject = { ...observation, trigger, attempt: current };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined) return untilDeadline({ trigger, attempt, ...general }, observation);
+  if (general !== undefined && "verdict" in general)
+    return untilDeadline({ trigger, attempt: current, ...general }, observation);
+  const attempt = general?.attempt ?? current;
   if (attempt === undefined || !hasMarks(domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }

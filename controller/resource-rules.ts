@@ -21,6 +21,7 @@ export const resourceRules: readonly ResourceRule[] = [
   domainNotFound,
   claimedByAnother,
   claimedByAnotherCluster,
+  overdueHalfMarked,
   suspended,
   tooSoon,
 ];
@@ -133,6 +134,16 @@ function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: Virtual
   if (one.creationTimestamp !== other.creationTimestamp)
     return one.creationTimestamp < other.creationTimestamp;
   return one.uid < other.uid;
+}
+
+/** What a refused mark has left on the domain is put back before the request fails. */
+function overdueHalfMarked({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+  if (attempt === undefined || attempt.marked || !attempt.touched) return undefined;
+  const { restartPolicy } = virtualMachine.spec;
+  const deadline = deadlineMs(attempt, restartPolicy);
+  if (deadline === undefined || now.monotonicMs < deadline) return undefined;
+  const why = attempt.refusal?.message ?? "its marks could not be written";
+  return { attempt: { ...attempt, failure: deadlineExceeded(restartPolicy, why) } };
 }
 
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */
