@@ -30,6 +30,8 @@ export interface Attempt {
   readonly requestedAtMs: number;
   /** Where it is put on record before the guest is touched. */
   readonly recordIn: RecordPlace;
+  /** Whether the domain takes no marks, because something holds it: it can only be put on record in the status. */
+  readonly unmarkable: boolean;
   /** Whether it is on record: the domain carries the marks, or the API server has the status. */
   readonly marked: boolean;
   /** Whether any mark may be on the domain, or anything was done to it, so that the guest has to be let go. */
@@ -67,6 +69,8 @@ export interface Attempt {
   readonly goingDownSince?: Instant | undefined;
   /** When the reset button was pressed. */
   readonly resetAt?: Instant | undefined;
+  /** Whether libvirt would not reset the domain, or not let it be prepared for that: its power is cut instead. */
+  readonly resetRefused?: boolean | undefined;
   /** Since when the new boot's agent is waited for. */
   readonly verifyingSince?: Instant | undefined;
   /** Whether the start discards memory that was saved on disk. */
@@ -135,6 +139,7 @@ export function beginAttempt(
     startedAtMs: now.epochMs,
     requestedAtMs: now.monotonicMs - waitedMs(request, now),
     recordIn: recordPlaceOf(policy),
+    unmarkable: false,
     marked: false,
     touched: false,
     method: "Start",
@@ -377,21 +382,37 @@ function afterSuccess(
 function afterRefusal(
   attempt: Attempt,
   effect: Effect,
-  { message, denied }: Outcome & { kind: "Refused" },
+  { message, cause }: Outcome & { kind: "Refused" },
   now: Instant,
 ): Attempt {
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
+  // An attempt that is marked already is only marked again for a reset.
+  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
+    return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
-  if (denied === true && effect.kind === "Mark") return { ...refused, failure: marksDenied(message) };
+  if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
+  if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
+    return forcedWithoutMarks(attempt, message);
   if (count < mostRefusals) return refused;
   // Tidying up is not worth holding the result back for ever.
   if (effect.kind === "Release") return { ...refused, released: true };
   if (effect.kind === "Settle") return { ...refused, settled: true };
   const failure = `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
+}
+
+/**
+ * A process that does not answer any more holds its domain, so that no mark can be written exactly where force is
+ * needed; a destroy works all the same. The attempt goes on record in the status, and the domain ID has to do.
+ */
+function forcedWithoutMarks(attempt: Attempt, message: string): Attempt {
+  const because = `the domain takes no marks, as something holds it: ${message}`;
+  const inForce = attempt.mode === "Hard" ? attempt : forced(attempt, because);
+  const { refusal: _none, ...unmarkable } = inForce;
+  return { ...unmarkable, recordIn: "Status", unmarkable: true };
 }
 
 function marksDenied(message: string): Failure {

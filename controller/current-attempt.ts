@@ -96,5 +96,6 @@ function strength(mode: RestartMode): number {
 function inModeOf({ virtualMachine }: Observation, attempt: Attempt, trigger: Trigger): Attempt {
   if (trigger.kind !== "Requested" || attempt.forcedBecause !== undefined) return attempt;
   const policy = virtualMachine.spec.restartPolicy;
-  return { ...attempt, mode: trigger.request.mode ?? policy.mode, recordIn: recordPlaceOf(policy) };
+  const recordIn = attempt.unmarkable ? "Status" : recordPlaceOf(policy);
+  return { ...attempt, mode: trigger.request.mode ?? policy.mode, recordIn };
 }

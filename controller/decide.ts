@@ -47,8 +47,8 @@ function settledFirst(decision: Decision, { virtualMachine, cluster }: Observati
 function untilDeadline(decision: Decision, { virtualMachine }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (attempt === undefined) return decision;
-  // A marked attempt knows no deadline for a hypervisor that does not answer: it may have to start its guest.
-  const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.marked);
+  // What has touched a domain knows no deadline for a hypervisor that does not answer: it may have to start its guest.
+  const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.touched);
   if (!isHeldUp) return decision;
   const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
   if (deadline === undefined) return decision;

@@ -53,7 +53,8 @@ function powerOff(subject: AttemptSubject): Ruling | undefined {
 
 /** Only a guest that runs can be reset: libvirt leaves one that has crashed paused. */
 function isReset({ attempt, policy, domain }: AttemptSubject): boolean {
-  return attempt.mode === "Hard" && policy.hard.via === "Reset" && domain.state === "Running";
+  if (attempt.mode !== "Hard" || attempt.resetRefused === true) return false;
+  return policy.hard.via === "Reset" && domain.state === "Running";
 }
 
 function force({ attempt, now }: AttemptSubject, effect: Effect, what: string): Ruling {

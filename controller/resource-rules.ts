@@ -93,7 +93,7 @@ function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undef
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */
 function domainGone({ domain, attempt }: Subject): ResourceRuling | undefined {
-  if (domain.kind !== "Missing" || attempt?.marked !== true) return undefined;
+  if (domain.kind !== "Missing" || attempt?.touched !== true) return undefined;
   const message = "the domain was undefined while it was being restarted";
   return { verdict: { kind: "End", result: "Failed", reason: "DomainNotFound", message, evidence: [] } };
 }

@@ -524,3 +524,25 @@ test("a domain that was migrated away is not started, also after libvirtd has fo
   assert.equal(world.hypervisor.boots.length, 1);
   assert.equal(condition(world, "Ready"), "False DomainMigrated");
 });
+
+for (const mode of ["Hard", "Auto"] as const) {
+  test(`mode ${mode}: a domain whose process hangs takes no marks, and is destroyed all the same, on record in the status`, async () => {
+    const world = await settledWorld({ restartPolicy: { mode } });
+    world.hypervisor.hangs = true;
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start", "Settle"]);
+    assert.equal(world.status.lastRestart?.method, "Hard");
+    assert.deepEqual(world.status.lastRestart.evidence, ["StopEvent", "DomainOff", "DomainIDChanged"]);
+    assert.equal(world.hypervisor.boots.length, 2);
+  });
+}
+
+test("mode Soft: a domain whose process hangs is left alone, and the restart fails", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft" } });
+  world.hypervisor.hangs = true;
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.status.lastRestart?.reason, "MarkRefused");
+});

@@ -75,6 +75,8 @@ export class ModelHypervisor implements Hypervisor {
   job: Job | undefined;
   /** Why its disks cannot be read. */
   storageProblem: string | undefined;
+  /** Whether its process does not answer any more: only a destroy still works. */
+  hangs = false;
   /** Whether the controller may write the domain's metadata. */
   mayMark = true;
   /** Who performs the effects that come now. */
@@ -179,6 +181,7 @@ export class ModelHypervisor implements Hypervisor {
     this.onEnd(boot);
     this.#domain.lastStop = this.#timeline.now();
     this.job = undefined;
+    this.hangs = false;
     if (!this.persistent) this.exists = false;
     this.#set({ state: "Shutoff", reason: end });
     return { kind: "Done" };
@@ -383,6 +386,8 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #apply(effect: Effect): Outcome {
+    if (this.hangs && this.running !== undefined && effect.kind !== "Destroy")
+      return { ...refused("cannot acquire state change lock"), cause: "Busy" };
     switch (effect.kind) {
       case "Mark":
         return this.#mark(effect);
@@ -411,7 +416,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #mark({ mark, running }: Effect & { kind: "Mark" }): Outcome {
-    if (!this.mayMark) return { ...refused("access denied"), denied: true };
+    if (!this.mayMark) return { ...refused("access denied"), cause: "Denied" };
     if (running) {
       if (this.running === undefined) return refused("domain is not running");
       this.running.bootMarks.add(mark.attempt);
@@ -421,7 +426,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #writeNextMark(mark: RequestMark): Outcome {
-    if (!this.mayMark) return { ...refused("access denied"), denied: true };
+    if (!this.mayMark) return { ...refused("access denied"), cause: "Denied" };
     if (!this.persistent) return refused("transient domains do not have any persistent config");
     this.#nextMark = mark;
     return { kind: "Done" };
