@@ -1,6 +1,5 @@
 import { longestMessage, type Condition, type ConditionType } from "../crds/condition.ts";
 import type { RestartRecord } from "../crds/restart.ts";
-import { formatTimestamp } from "../crds/timestamp.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Observation, Verdict } from "./decision.ts";
 
@@ -13,6 +12,9 @@ export interface ConditionSource {
   lastRestart: RestartRecord | undefined;
 }
 
+/** A condition as it is now; since when, the one before tells. */
+export type ConditionNow = Omit<Condition, "lastTransitionTime">;
+
 interface Answer {
   reason: string;
   message: string;
@@ -23,13 +25,12 @@ interface Answer {
  * True, and never together; Bound is there as soon as the hypervisor has answered, and GuestReady once a domain with
  * a channel for the guest agent was seen.
  */
-export function conditionsFor(source: ConditionSource): Condition[] {
+export function conditionsFor(source: ConditionSource): ConditionNow[] {
   const { observation } = source;
-  const write = (type: ConditionType, status: Condition["status"], answer: Answer): Condition => ({
+  const write = (type: ConditionType, status: Condition["status"], answer: Answer): ConditionNow => ({
     type,
     status,
     observedGeneration: observation.virtualMachine.metadata.generation,
-    lastTransitionTime: formatTimestamp(observation.now.epochMs),
     reason: answer.reason,
     message: answer.message.slice(0, longestMessage),
   });
@@ -92,9 +93,9 @@ function whyReady({ lastRestart }: ConditionSource): Answer {
     : { reason: lastRestart.reason, message: `${lastRestart.message}; ${message}` };
 }
 
-type Write = (type: ConditionType, status: Condition["status"], answer: Answer) => Condition;
+type Write = (type: ConditionType, status: Condition["status"], answer: Answer) => ConditionNow;
 
-function boundCondition({ observation, verdict }: ConditionSource, write: Write): Condition[] {
+function boundCondition({ observation, verdict }: ConditionSource, write: Write): ConditionNow[] {
   const { domain, virtualMachine } = observation;
   if (verdict.kind === "Unavailable" && verdict.reason === "ClaimedByAnother") {
     return [write("Bound", "False", verdict)];
@@ -122,7 +123,7 @@ function boundCondition({ observation, verdict }: ConditionSource, write: Write)
 }
 
 /** Whether the guest's agent is there. A restart under way makes and unmakes it: it is not told step by step. */
-function guestReadyCondition({ observation, attempt }: ConditionSource, write: Write): Condition[] {
+function guestReadyCondition({ observation, attempt }: ConditionSource, write: Write): ConditionNow[] {
   const { domain, virtualMachine } = observation;
   const before = virtualMachine.status.conditions?.find(({ type }) => type === "GuestReady");
   if (domain.kind === "Missing") return [];

@@ -8,7 +8,7 @@ import {
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
 import type { Attempt } from "./attempt.ts";
-import { conditionsFor } from "./conditions.ts";
+import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
@@ -38,7 +38,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     request: waitingRequest(decision.trigger, past) ?? inFlight?.request,
     domain: domainStatus(observation),
     attempt: inFlight && attemptStatus(inFlight),
-    conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)),
+    conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
   };
 }
 
@@ -126,8 +126,11 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
   };
 }
 
-/** A condition's transition time is that of its status, not of its reason or message. */
-function sinceWhen(condition: Condition, before: Condition[] | undefined): Condition {
+/**
+ * A condition's transition time is that of its status, not of its reason or message. It is formatted only where it is
+ * new: on most passes that would be most of the work.
+ */
+function sinceWhen(condition: ConditionNow, before: Condition[] | undefined, epochMs: number): Condition {
   const same = before?.find(({ type, status }) => type === condition.type && status === condition.status);
-  return same === undefined ? condition : { ...condition, lastTransitionTime: same.lastTransitionTime };
+  return { ...condition, lastTransitionTime: same?.lastTransitionTime ?? formatTimestamp(epochMs) };
 }
