@@ -1,5 +1,6 @@
 import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
 import type { Missing, Outcome, Unreachable } from "../../controller/ports.ts";
+import { AgentSilentError } from "./agent.ts";
 
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
@@ -14,6 +15,7 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
       const { message, code } = error;
       return { kind: "Refused", message, denied: code === "ACCESS_DENIED" || code === "OPERATION_DENIED" };
     }
+    if (error instanceof AgentSilentError) return { kind: "Refused", message: error.message };
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }
