@@ -521,3 +521,15 @@ test("a guest that obeys while its failure is being recorded is started, as one 
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
+
+test("a domain that was migrated away is not started, also after libvirtd has forgotten why it is off", async () => {
+  const world = await settledWorld();
+  world.hypervisor.stop("Migrated");
+  await world.settle();
+  world.hypervisor.restartDaemon();
+  world.restartController();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(condition(world, "Ready"), "False DomainMigrated");
+});
