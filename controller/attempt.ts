@@ -231,11 +231,15 @@ function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): Res
   return known === undefined ? undefined : "Soft";
 }
 
-/** What a look has to find out for an attempt. */
-export function questionFor(attempt: Attempt, policy: RestartPolicy): Question {
-  const { marked, inPlace, unproven, verifyingSince } = attempt;
-  // An attempt that waits has marked nothing: what matters is what an earlier one has left.
-  if (!marked) return { jobs: true, agent: endsInPlace(attempt, policy) ? "BootID" : undefined };
+/** What a look has to find out for an attempt, or for a request of which there is none yet. */
+export function questionFor(attempt: Attempt | undefined, policy: RestartPolicy): Question {
+  // An attempt that waits has marked nothing: what matters is what an earlier one has left. It can begin in the same
+  // pass, and no request's mode is known before.
+  if (attempt?.marked !== true) {
+    const canBeInPlace = policy.soft.via === "Reboot" || policy.hard.via === "Reset";
+    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined };
+  }
+  const { inPlace, unproven, verifyingSince } = attempt;
   if (inPlace && unproven) return { attempt: attempt.id, jobs: true, agent: "BootID" };
   return { attempt: attempt.id, jobs: true, agent: verifyingSince === undefined ? undefined : "Ping" };
 }

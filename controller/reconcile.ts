@@ -117,15 +117,14 @@ export class Reconciler {
   async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
-    if (attempt !== undefined) {
-      return hypervisor.look(reference, questionFor(attempt, virtualMachine.spec.restartPolicy));
-    }
+    const question = questionFor(attempt, virtualMachine.spec.restartPolicy);
+    if (attempt !== undefined) return hypervisor.look(reference, question);
     const seen = await hypervisor.glance(reference);
     if (seen.kind !== "Present") return seen;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
     const isNews = marksReadIn !== powerOf(seen.domain);
-    const isAsked = mayBeBusy(virtualMachine, clock.now().epochMs);
-    return isNews || isAsked ? hypervisor.look(reference, {}) : seen;
+    if (mayBeBusy(virtualMachine, clock.now().epochMs)) return hypervisor.look(reference, question);
+    return isNews ? hypervisor.look(reference, {}) : seen;
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {

@@ -1,5 +1,6 @@
 import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
+import { AgentSilentError } from "./agent.ts";
 
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
@@ -19,6 +20,7 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
   } catch (error) {
     if (error instanceof LibvirtError)
       return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
+    if (error instanceof AgentSilentError) return { kind: "Refused", message: error.message };
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }

@@ -315,6 +315,15 @@ test("whenPaused: Force power-cycles a paused guest at once", async () => {
   assert.equal(world.status.lastRestart?.method, "Hard");
 });
 
+test("a job that runs when the request comes is seen before the domain is marked", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.setJob({ kind: "Other", what: "Backup" });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.deepEqual(world.hypervisor.effects, []);
+});
+
 test("suspend touches nothing and says so; the request is served afterwards", async () => {
   const world = await settledWorld({ suspend: true });
   world.api.apply({ restartGeneration: 1 });
