@@ -213,9 +213,14 @@ function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): Res
 export function questionFor(attempt: Attempt, policy: RestartPolicy): Question {
   const { marked, inPlace, unproven, verifyingSince } = attempt;
   // An attempt that waits has marked nothing: what matters is what an earlier one has left.
-  if (!marked) return { jobs: true, agent: endsInPlace(attempt, policy) ? "BootID" : undefined };
+  if (!marked) return questionBefore(attempt, policy);
   if (inPlace && unproven) return { attempt: attempt.id, jobs: true, agent: "BootID" };
   return { attempt: attempt.id, jobs: true, agent: verifyingSince === undefined ? undefined : "Ping" };
+}
+
+/** What a look has to find out before a restart is put on record; also where it is only requested yet. */
+export function questionBefore(attempt: Pick<Attempt, "mode">, policy: RestartPolicy): Question {
+  return { jobs: true, agent: endsInPlace(attempt, policy) ? "BootID" : undefined };
 }
 
 /** The attempt in another stage; the stage's clock starts when it changes. */
@@ -236,7 +241,7 @@ export function unheard(attempt: Attempt): Attempt {
 }
 
 /** Whether a policy has the old boot end without the domain's going off. */
-export function endsInPlace({ mode }: Attempt, { soft, hard }: RestartPolicy): boolean {
+export function endsInPlace({ mode }: Pick<Attempt, "mode">, { soft, hard }: RestartPolicy): boolean {
   return mode === "Hard" ? hard.via === "Reset" : soft.via === "Reboot";
 }
 

@@ -1,10 +1,26 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
-import { adoptAttempt, afterEffect, disturbsGuest, questionFor, type Attempt } from "./attempt.ts";
+import {
+  adoptAttempt,
+  afterEffect,
+  disturbsGuest,
+  questionBefore,
+  questionFor,
+  type Attempt,
+} from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
-import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
+import {
+  hasMarks,
+  type Domain,
+  type Effect,
+  type Glance,
+  type Key,
+  type Look,
+  type Ports,
+  type Question,
+} from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -123,8 +139,8 @@ export class Reconciler {
     if (seen.kind !== "Present") return seen;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
     const isNews = marksReadIn !== powerOf(seen.domain);
-    const isAsked = mayBeBusy(virtualMachine, clock.now().epochMs);
-    return isNews || isAsked ? hypervisor.look(reference, {}) : seen;
+    const question = questionOf(virtualMachine, clock.now().epochMs);
+    return isNews || question !== undefined ? hypervisor.look(reference, question ?? {}) : seen;
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
@@ -208,11 +224,16 @@ function marksReadNow(domain: Glance | Look, { verdict }: Decision): Power | und
   return verdict.kind === "End" ? "On" : powerOf(domain.domain);
 }
 
-/** Whether a resource without an attempt in this process asks for one, or had one when its status was written. */
-function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
-  if (virtualMachine.status.attempt !== undefined) return true;
-  const { kind } = readTriggers(virtualMachine, epochMs);
-  return kind === "Requested" || kind === "Cancelled";
+/**
+ * What is to be found out for a resource without an attempt in this process that asks for one, or had one when its
+ * status was written; undefined for a resource at rest.
+ */
+function questionOf(virtualMachine: VirtualMachine, epochMs: number): Question | undefined {
+  const policy = virtualMachine.spec.restartPolicy;
+  const trigger = readTriggers(virtualMachine, epochMs);
+  if (trigger.kind === "Requested")
+    return questionBefore({ mode: trigger.request.mode ?? policy.mode }, policy);
+  return trigger.kind === "Cancelled" || virtualMachine.status.attempt !== undefined ? {} : undefined;
 }
 
 /** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */

@@ -512,3 +512,32 @@ test("a guest that obeys while its failure is being recorded is started, as one 
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
+
+for (const kind of ["Migration", "Other"] as const)
+  test(`a domain under a job (${kind}) is not even marked: what libvirt does with it is asked before`, async () => {
+    const world = await settledWorld();
+    world.hypervisor.setJob({ kind, what: "Backup" });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    assert.deepEqual(world.hypervisor.effects, []);
+  });
+
+test("a guest with an agent that reboots in place while the controller is away proves it by its boot ID", async () => {
+  const agent = { connectedAfterMs: 500, answers: true, obeys: true };
+  const world = new World(
+    { restartPolicy: { soft: { via: "Reboot" } } },
+    { guest: { kind: "Obeys", afterMs: 200, agent } },
+  );
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(100);
+  world.hypervisor.reachable = false;
+  world.restartController();
+  await world.settle(5000);
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.deepEqual(world.status.lastRestart.evidence, ["BootIDChanged"]);
+  assert.equal(world.hypervisor.boots.length, 1);
+});
