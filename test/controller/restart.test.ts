@@ -541,3 +541,15 @@ test("a guest with an agent that reboots in place while the controller is away p
   assert.deepEqual(world.status.lastRestart.evidence, ["BootIDChanged"]);
   assert.equal(world.hypervisor.boots.length, 1);
 });
+
+test("a request that fails before anything was done names no method, and does not make the next one wait", async () => {
+  const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+  world.hypervisor.panic();
+  world.api.annotate({ restart: "a", restartMode: "Soft" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart?.reason, "GuestCrashed");
+  assert.equal(world.status.lastRestart.method, undefined);
+  world.api.annotate({ restart: "b", restartMode: "Hard" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart.result, "Succeeded");
+});

@@ -258,6 +258,11 @@ export class ModelHypervisor implements Hypervisor {
     return { kind: "Done" };
   }
 
+  /** Something happens to the domain later. */
+  after(delayMs: number, happen: () => void): void {
+    this.#timeline.after(delayMs, happen);
+  }
+
   /** libvirt tells of another state of the domain that runs. */
   enter(state: Domain["state"], reason = "Unknown"): void {
     if (this.running !== undefined) this.#set({ state, reason, id: this.#domain.id });
