@@ -53,8 +53,9 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
     return adopt(traceOf(status.attempt.id, status.attempt));
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
-  if (lastRestart?.id === undefined || !stoppedLate(virtualMachine, domain.domain, now.epochMs))
-    return undefined;
+  // A request that was never begun has no method.
+  if (lastRestart?.id === undefined || lastRestart.method === undefined) return undefined;
+  if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
   return adopt(traceOf(lastRestart.id, lastRestart));
 }
 

@@ -12,7 +12,7 @@ import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts
 import { hardRules } from "./hard-rules.ts";
 import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
-import { softRules } from "./soft-rules.ts";
+import { forceOrFail, softRules } from "./soft-rules.ts";
 
 /**
  * The rules about an attempt that is on record, in order. The boot that runs comes first; the rules from `suspended`
@@ -200,8 +200,13 @@ function busy(subject: AttemptSubject): Ruling | undefined {
 function waitWhileGoingDown({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
   if (!isGoingDown(domain)) return undefined;
   const goingDownSince = attempt.goingDownSince ?? attempt.firstSignal ?? now;
-  const untilMs = goingDownSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
-  if (now.monotonicMs >= untilMs) return undefined;
+  const { timeoutSeconds } = policy.soft;
+  const untilMs = goingDownSince.monotonicMs + timeoutSeconds * 1000;
+  if (now.monotonicMs >= untilMs) {
+    if (attempt.mode === "Hard") return undefined;
+    const because = `the guest began to go down, and was not off within ${timeoutSeconds} s`;
+    return forceOrFail(attempt, "GuestShutdownTimedOut", because);
+  }
   return {
     verdict: { kind: "Wait", reason: "ShuttingDown", message: "the guest is going down", untilMs },
     attempt: { ...inStage(attempt, "ShuttingDown", now), goingDownSince },
@@ -220,7 +225,11 @@ function justRebooted({ attempt, domain, now }: AttemptSubject): Ruling | undefi
 /** A guest that stands still because of its disk keeps what it has in memory until the disk can be read. */
 function storageFailing(subject: AttemptSubject): Ruling | undefined {
   const obstacle = storageObstacle(subject);
-  return obstacle && { verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(subject.now) } };
+  if (obstacle === undefined) return undefined;
+  return {
+    verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(subject.now) },
+    attempt: unheard(subject.attempt),
+  };
 }
 
 function boot({ attempt, domain, marks }: AttemptSubject): Boot {

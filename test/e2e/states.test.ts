@@ -208,7 +208,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   /** A backup that lasts until it is ended. */
   async function beginBackup(name: string): Promise<void> {
-    const { directory, virsh } = site.libvirtd;
+    const { directory } = site.libvirtd;
     const file = `${directory}/${name}-job.xml`;
     await writeFile(
       file,
@@ -216,13 +216,21 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
         <disk name='vda' backup='yes' type='file'><scratch file='${directory}/${name}-scratch'/></disk>
       </disks></domainbackup>`,
     );
-    await virsh("backup-begin", name, file);
+    await site.libvirtd.virsh("backup-begin", name, file);
   }
 
   /** A copy that lasts longer than the test. */
   async function beginCopy(name: string): Promise<void> {
-    const { directory, virsh } = site.libvirtd;
+    const { directory } = site.libvirtd;
     const destination = ["--dest", `${directory}/${name}-copy`, "--format", "qcow2"];
-    await virsh("blockcopy", name, "vda", ...destination, "--transient-job", "--bandwidth", "1");
+    await site.libvirtd.virsh(
+      "blockcopy",
+      name,
+      "vda",
+      ...destination,
+      "--transient-job",
+      "--bandwidth",
+      "1",
+    );
   }
 });
