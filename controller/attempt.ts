@@ -6,10 +6,11 @@ import type {
   RestartResult,
   RestartStage,
 } from "../crds/restart.ts";
-import type { RestartPolicy } from "../crds/restart-policy.ts";
+import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
+import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
-import type { Effect, Instant, Outcome, RequestMark } from "./ports.ts";
+import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";
 
 /**
@@ -25,23 +26,55 @@ export interface Attempt {
   readonly stage: RestartStage;
   readonly stageStartedAtMs: number;
   readonly startedAtMs: number;
-  /** Whether the domain carries the marks. */
+  /** When its request was first seen, on the monotonic clock of this process: a wall clock can be set. */
+  readonly requestedAtMs: number;
+  /** Where it is put on record before the guest is touched. */
+  readonly recordIn: RecordPlace;
+  /** Whether the domain takes no marks, because something holds it: it can only be put on record in the status. */
+  readonly unmarkable: boolean;
+  /** Whether it is on record: the domain carries the marks, or the API server has the status. */
   readonly marked: boolean;
-  /** Whether any of them may be there, so that the guest has to be let go. */
+  /** Whether any mark may be on the domain, or anything was done to it, so that the guest has to be let go. */
   readonly touched: boolean;
-  /** When this process wrote them: a stop after that is the end of the old boot, whoever caused it. */
+  /** When this process put it on record: a stop after that is the end of the old boot, whoever caused it. */
   readonly markedAt?: Instant | undefined;
   /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
   readonly domainId?: number | undefined;
+  /** The connection to the hypervisor on which it was put on record. */
+  readonly connection?: number | undefined;
+  /** Whether the old boot ends by a reboot or a reset in place: the domain is not to go off, and keeps its mark. */
+  readonly inPlace: boolean;
+  /** Boot ID that the guest agent told before an in-place reboot. */
+  readonly bootId?: string | undefined;
+  /** Whether another process may have rebooted the guest in place, which leaves no trace on the domain. */
+  readonly unproven: boolean;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod | undefined;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
+  /** When this process first did something to the guest: a reboot that libvirt tells of after that counts. */
+  readonly askedAt?: Instant | undefined;
   /** Why libvirt would not signal the guest; the next look tells whether that is a reason to cut its power. */
   readonly signalRefusal?: string | undefined;
-  /** First and last signal that this process sent to the guest. */
+  /** First and last signal that this process sent to the guest, and how the last one was sent. */
   readonly firstSignal?: Instant | undefined;
   readonly lastSignal?: Instant | undefined;
+  readonly lastSignalBy?: Signal | undefined;
+  /** Whether libvirt refused to ask the agent: it is not asked again. */
+  readonly agentRefused: boolean;
+  /** When the guest was woken up, which is done once, and when it was last resumed after an I/O error. */
+  readonly wokenAt?: Instant | undefined;
+  readonly resumedAt?: Instant | undefined;
+  /** Since when the guest is seen to go down. */
+  readonly goingDownSince?: Instant | undefined;
+  /** When the reset button was pressed. */
+  readonly resetAt?: Instant | undefined;
+  /** Whether libvirt would not reset the domain, or not let it be prepared for that: its power is cut instead. */
+  readonly resetRefused?: boolean | undefined;
+  /** Since when the new boot's agent is waited for. */
+  readonly verifyingSince?: Instant | undefined;
+  /** Whether the start discards memory that was saved on disk. */
+  readonly discardsSaved?: boolean | undefined;
   /** Set once the hypervisor said that the domain was started. */
   readonly started?: Instant | undefined;
   /** Why an attempt that began by asking went over to force. */
@@ -59,6 +92,9 @@ export interface Attempt {
   /** The result that the domain's own record tells of, where the status has not heard of it. */
   readonly toldResult?: RestartResult | undefined;
 }
+
+/** Where an attempt can be on record before the guest is touched. */
+export type RecordPlace = NonNullable<RestartAttempt["recordedIn"]>;
 
 /** A refusal of libvirt, and when it is asked again. */
 export interface Refusal {
@@ -88,28 +124,58 @@ function refusalDelayMs(refusals: number): number {
 }
 
 /** A new attempt that has done nothing yet. */
-export function beginAttempt(id: string, request: RestartRequest, mode: RestartMode, now: Instant): Attempt {
+export function beginAttempt(
+  id: string,
+  request: RestartRequest,
+  policy: RestartPolicy,
+  now: Instant,
+): Attempt {
   return {
     id,
     request,
-    mode,
+    mode: request.mode ?? policy.mode,
     stage: "Queued",
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
+    requestedAtMs: now.monotonicMs - waitedMs(request, now),
+    recordIn: recordPlaceOf(policy),
+    unmarkable: false,
     marked: false,
     touched: false,
     method: "Start",
+    inPlace: false,
+    unproven: false,
     isForeign: false,
+    agentRefused: false,
     released: false,
     settled: false,
   };
 }
 
+/** How long a request has waited already, as far as the wall clock can tell. */
+function waitedMs({ requestedAt }: RestartRequest, { epochMs }: Instant): number {
+  return Math.max(0, epochMs - (parseTimestamp(requestedAt) ?? epochMs));
+}
+
+/** When an attempt that cannot go on fails, on the monotonic clock; undefined: never. */
+export function deadlineMs(
+  { requestedAtMs }: Attempt,
+  { deadlineSeconds }: RestartPolicy,
+): number | undefined {
+  return deadlineSeconds === undefined ? undefined : requestedAtMs + deadlineSeconds * 1000;
+}
+
+/** Where a policy wants an attempt to be on record. */
+export function recordPlaceOf({ marks }: RestartPolicy): RecordPlace {
+  return marks === "Domain" ? "Domain" : "Status";
+}
+
 /** What the domain is to remember of an attempt. */
-export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine): RequestMark {
+export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, cluster: string): RequestMark {
   const { observedRestartGeneration, observedRestartToken } = status;
   return {
     attempt: attempt.id,
+    cluster,
     resource: metadata.uid,
     owner: `${metadata.namespace}/${metadata.name}`,
     request: attempt.request,
@@ -118,27 +184,43 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine): 
   };
 }
 
+/** What is on record of an attempt, on the domain or in the status. */
+export type Trace = Pick<
+  RequestMark,
+  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "inPlace" | "bootId"
+>;
+
 /**
- * The attempt that the domain's own record tells of. The status may know how far an earlier process came with
- * it; what neither knows is not claimed.
+ * The attempt of another process that a record tells of. The status may know how far that one came with it; what
+ * neither knows is not claimed.
  */
 export function adoptAttempt(
-  mark: RequestMark,
+  trace: Trace,
+  recordIn: RecordPlace,
   told: RestartAttempt | undefined,
   policy: RestartPolicy,
   now: Instant,
 ): Attempt {
-  const known = told?.id === mark.attempt ? told : undefined;
-  const mode = known?.mode ?? mark.request.mode ?? policy.mode;
-  const request = known === undefined ? mark.request : joined(mark.request, known.request);
+  const known = told?.id === trace.attempt ? told : undefined;
+  const request = known === undefined ? trace.request : joined(trace.request, known.request);
+  const begun = beginAttempt(trace.attempt, request, policy, now);
+  const mode = known?.mode ?? trace.request.mode ?? policy.mode;
+  const inPlace = trace.inPlace === true;
   return {
-    ...beginAttempt(mark.attempt, request, mode, now),
+    ...begun,
+    mode,
     stage: known?.stage ?? "Preparing",
-    stageStartedAtMs: now.epochMs,
-    startedAtMs: mark.startedAtMs,
+    startedAtMs: trace.startedAtMs,
+    recordIn,
     marked: true,
     touched: true,
-    method: mark.wasOff === true ? "Start" : (mark.method ?? likelyMethod(mode, known)),
+    method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, known)),
+    inPlace,
+    bootId: trace.bootId,
+    unproven: inPlace || recordIn === "Status",
+    // What was not done, or was never on the domain, need not be undone there.
+    released: inPlace || recordIn === "Status",
+    settled: recordIn === "Status",
     forcedBecause: known?.forcedBecause,
   };
 }
@@ -149,9 +231,39 @@ function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): Res
   return known === undefined ? undefined : "Soft";
 }
 
+/** What a look has to find out for an attempt, or for a request of which there is none yet. */
+export function questionFor(attempt: Attempt | undefined, policy: RestartPolicy): Question {
+  // An attempt that waits has marked nothing: what matters is what an earlier one has left. It can begin in the same
+  // pass, and no request's mode is known before.
+  if (attempt?.marked !== true) {
+    const canBeInPlace = policy.soft.via === "Reboot" || policy.hard.via === "Reset";
+    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined };
+  }
+  const { inPlace, unproven, verifyingSince } = attempt;
+  if (inPlace && unproven) return { attempt: attempt.id, jobs: true, agent: "BootID" };
+  return { attempt: attempt.id, jobs: true, agent: verifyingSince === undefined ? undefined : "Ping" };
+}
+
 /** The attempt in another stage; the stage's clock starts when it changes. */
 export function inStage(attempt: Attempt, stage: RestartStage, now: Instant): Attempt {
   return attempt.stage === stage ? attempt : { ...attempt, stage, stageStartedAtMs: now.epochMs };
+}
+
+/** What the guest has been told counts no more: it is asked anew. */
+export function unheard(attempt: Attempt): Attempt {
+  const {
+    firstSignal: _first,
+    lastSignal: _last,
+    lastSignalBy: _by,
+    signalRefusal: _refusal,
+    ...anew
+  } = attempt;
+  return anew;
+}
+
+/** Whether a policy has the old boot end without the domain's going off. */
+export function endsInPlace({ mode }: Attempt, { soft, hard }: RestartPolicy): boolean {
+  return mode === "Hard" ? hard.via === "Reset" : soft.via === "Reboot";
 }
 
 /** The attempt gone over from asking the guest to cutting its power. */
@@ -159,24 +271,38 @@ export function forced(attempt: Attempt, forcedBecause: string): Attempt {
   return { ...attempt, mode: "Hard", forcedBecause };
 }
 
-/** The attempt after an effect. */
-export function afterEffect(attempt: Attempt, effect: Effect, outcome: Outcome, now: Instant): Attempt {
+/** The attempt after an effect that was begun at one moment and is over at another. */
+export function afterEffect(
+  attempt: Attempt,
+  effect: Effect,
+  outcome: Outcome,
+  began: Instant,
+  now: Instant,
+): Attempt {
   if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);
   const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
+  if (disturbsGuest(effect)) asked.askedAt ??= began;
   switch (outcome.kind) {
     case "Unanswered":
-      return afterSilence(asked, effect, outcome.message, now);
+      return afterSilence(asked, effect, outcome.message, began, now);
     case "Refused":
-      return afterRefusal(asked, effect, outcome.message, now);
+      return afterRefusal(asked, effect, outcome, now);
     case "Done":
-      return afterSuccess(asked, effect, now);
+      return afterSuccess(asked, effect, began, now);
     default:
       return outcome satisfies never;
   }
 }
 
+/** Whether an effect does something to the guest that runs. */
+export function disturbsGuest({ kind }: Effect): boolean {
+  return ["Shutdown", "Reboot", "Destroy", "Reset", "Wake", "Resume"].includes(kind);
+}
+
 /** Nothing happened, and looking may work all the same: without a pause it would be tried in a tight loop. */
 function afterNotSent(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
+  // An agent that cannot be asked now is not waited for: there are other signals.
+  if (isByAgent(effect)) return { ...attempt, agentRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count : 0;
   const retryAtMs = now.monotonicMs + notSentDelayMs;
   return { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
@@ -185,12 +311,22 @@ function afterNotSent(attempt: Attempt, effect: Effect, message: string, now: In
 /**
  * No answer claims nothing: the next look at the domain tells what happened, and the effect is tried again. A signal
  * and a destroy leave a trace all the same: the guest may go off by them. The guest's time runs only from a signal
- * that libvirt has answered; one that is never answered counts as refused in the end.
+ * that libvirt has answered; one that is never answered counts as refused in the end. Only an agent has nothing to
+ * answer while its guest goes down.
  */
-function afterSilence(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
+function afterSilence(
+  attempt: Attempt,
+  effect: Effect,
+  message: string,
+  began: Instant,
+  now: Instant,
+): Attempt {
+  if (isByAgent(effect)) return afterSuccess(attempt, effect, began, now);
+  // A reset that may have happened is not repeated.
+  if (effect.kind === "Reset") return { ...attempt, method: "Hard", resetAt: began };
   if (effect.kind === "Destroy") return afterNotSent({ ...attempt, method: "Hard" }, effect, message, now);
-  if (effect.kind !== "Shutdown") return afterNotSent(attempt, effect, message, now);
-  const count = attempt.refusal?.effect === "Shutdown" ? attempt.refusal.count + 1 : 1;
+  if (!isSignal(effect)) return afterNotSent(attempt, effect, message, now);
+  const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const silent = { ...attempt, method: "Soft" } as const;
   if (count >= mostRefusals) return { ...silent, signalRefusal: message };
   return {
@@ -199,14 +335,43 @@ function afterSilence(attempt: Attempt, effect: Effect, message: string, now: In
   };
 }
 
-function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect, now: Instant): Attempt {
+function afterSuccess(
+  { refusal: _mended, ...attempt }: Attempt,
+  effect: Effect,
+  began: Instant,
+  now: Instant,
+): Attempt {
   switch (effect.kind) {
-    case "Mark":
-      return { ...attempt, marked: true, markedAt: now };
+    case "Mark": {
+      const inPlace = effect.mark.inPlace === true;
+      const { bootId } = effect.mark;
+      // In place nothing was changed that would have to be put back.
+      return {
+        ...attempt,
+        marked: true,
+        markedAt: attempt.markedAt ?? now,
+        inPlace,
+        bootId,
+        released: inPlace,
+      };
+    }
     case "Shutdown":
-      return { ...attempt, method: "Soft", firstSignal: attempt.firstSignal ?? now, lastSignal: now };
+    case "Reboot":
+      return {
+        ...attempt,
+        method: "Soft",
+        firstSignal: attempt.firstSignal ?? now,
+        lastSignal: now,
+        lastSignalBy: effect.signal,
+      };
     case "Destroy":
       return { ...attempt, method: "Hard" };
+    case "Reset":
+      return { ...attempt, method: "Hard", resetAt: began };
+    case "Wake":
+      return { ...attempt, wokenAt: now };
+    case "Resume":
+      return { ...attempt, resumedAt: now };
     case "Start":
       return { ...attempt, started: now };
     case "Release":
@@ -218,11 +383,23 @@ function afterSuccess({ refusal: _mended, ...attempt }: Attempt, effect: Effect,
   }
 }
 
-function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: Instant): Attempt {
-  if (effect.kind === "Shutdown" && attempt.mode === "Auto") return { ...attempt, signalRefusal: message };
+function afterRefusal(
+  attempt: Attempt,
+  effect: Effect,
+  { message, cause }: Outcome & { kind: "Refused" },
+  now: Instant,
+): Attempt {
+  if (isByAgent(effect)) return { ...attempt, agentRefused: true };
+  if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
+  // An attempt that is marked already is only marked again for a reset.
+  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
+    return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
+  if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
+  if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
+    return forcedWithoutMarks(attempt, message);
   if (count < mostRefusals) return refused;
   // Tidying up is not worth holding the result back for ever.
   if (effect.kind === "Release") return { ...refused, released: true };
@@ -231,14 +408,51 @@ function afterRefusal(attempt: Attempt, effect: Effect, message: string, now: In
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
 }
 
+/**
+ * A process that does not answer any more holds its domain, so that no mark can be written exactly where force is
+ * needed; a destroy works all the same. The attempt goes on record in the status, and the domain ID has to do.
+ */
+function forcedWithoutMarks(attempt: Attempt, message: string): Attempt {
+  const because = `the domain takes no marks, as something holds it: ${message}`;
+  const inForce = attempt.mode === "Hard" ? attempt : forced(attempt, because);
+  const { refusal: _none, ...unmarkable } = inForce;
+  return { ...unmarkable, recordIn: "Status", unmarkable: true };
+}
+
+function marksDenied(message: string): Failure {
+  return {
+    reason: "MarkDenied",
+    message:
+      "libvirt does not permit the controller to write the restart's marks into the domain: grant it domain.write, " +
+      `or set restartPolicy.marks to None; libvirt says: ${message}`,
+  };
+}
+
+/** Whether an effect asks the guest for something that it may do or not. */
+function isSignal(effect: Effect): effect is Effect & { kind: "Shutdown" | "Reboot" } {
+  return effect.kind === "Shutdown" || effect.kind === "Reboot";
+}
+
+function isByAgent(effect: Effect): boolean {
+  return isSignal(effect) && effect.signal === "Agent";
+}
+
 function verb(effect: Effect): string {
   switch (effect.kind) {
     case "Mark":
       return "write the restart's marks into";
     case "Shutdown":
       return "shut down";
+    case "Reboot":
+      return "reboot";
     case "Destroy":
       return "destroy";
+    case "Reset":
+      return "reset";
+    case "Wake":
+      return "wake up";
+    case "Resume":
+      return "resume";
     case "Start":
       return "start";
     case "Release":

@@ -1,6 +1,6 @@
 import type { RestartEvidence } from "../crds/restart.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Domain, Instant, Marks } from "./ports.ts";
+import type { Domain, Instant, Marks, Sight } from "./ports.ts";
 
 /**
  * Which boot of the domain runs, as its marks say. A domain ID is no proof: it comes round again after a
@@ -16,9 +16,13 @@ export type Boot =
   /** Contradictory marks, or none: a snapshot was restored, the domain was defined anew, or another wrote. */
   | "Unknown";
 
-/** Reads the marks of a marked attempt. */
+/** Which boot runs, for an attempt that is on record. */
 export function runningBoot(attempt: Attempt, domain: Domain, marks: Marks): Boot {
   if (domain.id === undefined) return "Off";
+  return attempt.recordIn === "Domain" ? bootByMarks(attempt, marks) : bootByEvents(attempt, domain);
+}
+
+function bootByMarks(attempt: Attempt, marks: Marks): Boot {
   const isNew = marks.live?.attempt === attempt.id;
   if (marks.bootMark === isNew) return "Unknown";
   // A boot that began after ours was started and still carries the mark has it from a redefinition.
@@ -26,11 +30,40 @@ export function runningBoot(attempt: Attempt, domain: Domain, marks: Marks): Boo
   return isNew ? "New" : "Old";
 }
 
+/**
+ * Without marks, what this process saw has to do: a stop, or another ID. Another process saw nothing of it, and over
+ * a lost connection neither is certain. A boot that was restored from a saved image or a snapshot is an old one.
+ */
+function bootByEvents(attempt: Attempt, domain: Domain): Boot {
+  if (attempt.started !== undefined) return "New";
+  if (attempt.unproven) return "Unknown";
+  const hasEnded = endOfOldBoot(attempt, domain) !== undefined || attempt.domainId !== domain.id;
+  if (hasEnded) return domain.reason === "Booted" ? "New" : "Unknown";
+  return attempt.connection === domain.connection ? "Old" : "Unknown";
+}
+
 /** What proves that the attempt's old boot ended and the running one is another. */
 export function evidenceOfNewBoot(attempt: Attempt, domain: Domain): RestartEvidence[] {
-  const evidence: RestartEvidence[] = ["BootMarkGone", "RequestMarkSeen"];
-  if (endOfOldBoot(attempt, domain) !== undefined) evidence.unshift("StopEvent");
+  const evidence: RestartEvidence[] = [];
+  if (endOfOldBoot(attempt, domain) !== undefined) evidence.push("StopEvent");
+  if (attempt.recordIn === "Domain") evidence.push("BootMarkGone", "RequestMarkSeen");
+  else if (attempt.started !== undefined || attempt.domainId === undefined) evidence.push("DomainOff");
   if (attempt.domainId !== undefined && attempt.domainId !== domain.id) evidence.push("DomainIDChanged");
+  return evidence;
+}
+
+/** libvirt tells of one reboot up to four times; what it tells within this time of the first is the same reboot. */
+export const rebootBurstMs = 1000;
+
+/** What proves that the guest rebooted or was reset in place, after it had been asked; nothing where it did not. */
+export function evidenceOfReboot(attempt: Attempt, domain: Domain, agent: Sight["agent"]): RestartEvidence[] {
+  const evidence: RestartEvidence[] = [];
+  const { askedAt, bootId } = attempt;
+  const { lastReboot } = domain;
+  if (askedAt !== undefined && lastReboot !== undefined && lastReboot.monotonicMs >= askedAt.monotonicMs)
+    evidence.push("RebootEvent");
+  if (bootId !== undefined && agent?.bootId !== undefined && agent.bootId !== bootId)
+    evidence.push("BootIDChanged");
   return evidence;
 }
 

@@ -1,6 +1,5 @@
-import { longestMessage, type Condition } from "../crds/condition.ts";
+import { longestMessage, type Condition, type ConditionType } from "../crds/condition.ts";
 import type { RestartRecord } from "../crds/restart.ts";
-import { formatTimestamp } from "../crds/timestamp.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Observation, Verdict } from "./decision.ts";
 
@@ -13,6 +12,9 @@ export interface ConditionSource {
   lastRestart: RestartRecord | undefined;
 }
 
+/** A condition as it is now; since when, the one before tells. */
+export type ConditionNow = Omit<Condition, "lastTransitionTime">;
+
 interface Answer {
   reason: string;
   message: string;
@@ -20,28 +22,28 @@ interface Answer {
 
 /**
  * Every condition, as kstatus reads them: Ready is always there; Reconciling and Stalled are there only while
- * True, and never together; Bound is there as soon as the hypervisor has answered.
+ * True, and never together; Bound is there as soon as the hypervisor has answered, and GuestReady once a domain with
+ * a channel for the guest agent was seen.
  */
-export function conditionsFor(source: ConditionSource): Condition[] {
+export function conditionsFor(source: ConditionSource): ConditionNow[] {
   const { observation } = source;
-  const write = (type: Condition["type"], status: Condition["status"], answer: Answer): Condition => ({
+  const write = (type: ConditionType, status: Condition["status"], answer: Answer): ConditionNow => ({
     type,
     status,
     observedGeneration: observation.virtualMachine.metadata.generation,
-    lastTransitionTime: formatTimestamp(observation.now.epochMs),
     reason: answer.reason,
     message: answer.message.slice(0, longestMessage),
   });
-  const bound = boundCondition(source, write);
+  const others = [...boundCondition(source, write), ...guestReadyCondition(source, write)];
   const stalled = whyStalled(source);
   if (stalled !== undefined) {
-    return [write("Ready", "False", stalled), write("Stalled", "True", stalled), ...bound];
+    return [write("Ready", "False", stalled), write("Stalled", "True", stalled), ...others];
   }
   const reconciling = whyReconciling(source);
   if (reconciling !== undefined) {
-    return [write("Ready", "False", reconciling), write("Reconciling", "True", reconciling), ...bound];
+    return [write("Ready", "False", reconciling), write("Reconciling", "True", reconciling), ...others];
   }
-  return [write("Ready", "True", whyReady(source)), ...bound];
+  return [write("Ready", "True", whyReady(source)), ...others];
 }
 
 /** Somebody has to act: nothing that the controller waits for will come by itself. */
@@ -91,9 +93,9 @@ function whyReady({ lastRestart }: ConditionSource): Answer {
     : { reason: lastRestart.reason, message: `${lastRestart.message}; ${message}` };
 }
 
-type Write = (type: Condition["type"], status: Condition["status"], answer: Answer) => Condition;
+type Write = (type: ConditionType, status: Condition["status"], answer: Answer) => ConditionNow;
 
-function boundCondition({ observation, verdict }: ConditionSource, write: Write): Condition[] {
+function boundCondition({ observation, verdict }: ConditionSource, write: Write): ConditionNow[] {
   const { domain, virtualMachine } = observation;
   if (verdict.kind === "Unavailable" && verdict.reason === "ClaimedByAnother") {
     return [write("Bound", "False", verdict)];
@@ -117,5 +119,36 @@ function boundCondition({ observation, verdict }: ConditionSource, write: Write)
         : [write("Bound", "Unknown", { reason: "HypervisorUnreachable", message: domain.message })];
     default:
       return domain satisfies never;
+  }
+}
+
+/** Whether the guest's agent is there. A restart under way makes and unmakes it: it is not told step by step. */
+function guestReadyCondition({ observation, attempt }: ConditionSource, write: Write): ConditionNow[] {
+  const { domain, virtualMachine } = observation;
+  const before = virtualMachine.status.conditions?.find(({ type }) => type === "GuestReady");
+  if (domain.kind === "Missing") return [];
+  if (domain.kind === "Unreachable") return before === undefined ? [] : [before];
+  const { agent, id } = domain.domain;
+  if (agent === undefined && (before === undefined || id !== undefined)) return [];
+  if (attempt?.marked === true) {
+    const message = "the guest is being restarted";
+    return [write("GuestReady", "Unknown", { reason: "Restarting", message })];
+  }
+  switch (agent) {
+    case "Connected":
+      return [
+        write("GuestReady", "True", { reason: "AgentConnected", message: "the guest agent is connected" }),
+      ];
+    case "Disconnected":
+      return [
+        write("GuestReady", "False", {
+          reason: "AgentDisconnected",
+          message: "the domain has a channel for a guest agent, and no agent is connected",
+        }),
+      ];
+    case undefined:
+      return [write("GuestReady", "False", { reason: "DomainOff", message: "the domain is off" })];
+    default:
+      return agent satisfies never;
   }
 }

@@ -1,6 +1,7 @@
-import type { RestartMode } from "../crds/restart.ts";
-import { adoptAttempt, beginAttempt, forced, type Attempt } from "./attempt.ts";
-import { runningBoot } from "./boot.ts";
+import type { RestartMode, RestartRecord } from "../crds/restart.ts";
+import { parseTimestamp } from "../crds/timestamp.ts";
+import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type Trace } from "./attempt.ts";
+import { evidenceOfReboot, runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
 import { hasMarks } from "./ports.ts";
@@ -19,21 +20,50 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   if (adopted !== undefined && adopted.id !== attempt?.id) return adopted;
   if (attempt !== undefined)
     return inModeOf(observation, joinedAttempt(observation, attempt, trigger), trigger);
-  const policy = virtualMachine.spec.restartPolicy;
   if (trigger.kind !== "Requested" && trigger.kind !== "Cancelled") return undefined;
-  return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);
+  return beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now);
 }
 
 /** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
-function adoptedAttempt({ virtualMachine, domain, now }: Observation): Attempt | undefined {
+function adoptedAttempt(observation: Observation): Attempt | undefined {
+  return attemptOfMark(observation) ?? attemptOfStatus(observation);
+}
+
+function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): Attempt | undefined {
   if (!hasMarks(domain)) return undefined;
   const mark = domain.marks.next;
   if (mark === undefined) return undefined;
   const { metadata, status, spec } = virtualMachine;
   const isForeign = mark.resource !== metadata.uid;
-  const adopted = { ...adoptAttempt(mark, status.attempt, spec.restartPolicy, now), isForeign };
-  if (tellsOfUnended(mark, virtualMachine)) return { ...adopted, toldResult: mark.result };
-  return stoppedLate(virtualMachine, domain.domain, mark, now.epochMs) ? adopted : undefined;
+  const adopted = {
+    ...adoptAttempt(mark, "Domain", status.attempt, spec.restartPolicy, now),
+    isForeign,
+  };
+  if (tellsOfUnended(mark, virtualMachine, cluster)) return { ...adopted, toldResult: mark.result };
+  const isLast = mark.attempt === status.lastRestart?.id;
+  return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;
+}
+
+/** An attempt that only the status knows of: there were no marks to be had. */
+function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation): Attempt | undefined {
+  const { status, spec } = virtualMachine;
+  const { lastRestart } = status;
+  const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
+  if (attempt === undefined && status.attempt?.recordedIn === "Status") {
+    return adopt(traceOf(status.attempt.id, status.attempt));
+  }
+  if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
+  if (lastRestart?.id === undefined || !stoppedLate(virtualMachine, domain.domain, now.epochMs))
+    return undefined;
+  return adopt(traceOf(lastRestart.id, lastRestart));
+}
+
+/** The trace that the status keeps of an attempt. */
+function traceOf(
+  attempt: string,
+  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt" | "method">,
+): Trace {
+  return { attempt, request, startedAtMs: parseTimestamp(startedAt) ?? 0, method };
 }
 
 /** A request joins while the boot that it wants to end still runs; later it gets a restart of its own. */
@@ -49,9 +79,11 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
     : { ...joinedAttempt, mode: asked };
 }
 
+/** A reboot in place, or a reset that may just happen, leaves the mark on the new boot. */
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (!hasMarks(domain)) return false;
+  if (!hasMarks(domain) || attempt.resetAt !== undefined) return false;
+  if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }
 
@@ -63,5 +95,7 @@ function strength(mode: RestartMode): number {
 /** What has not begun follows the policy and the annotation as they are now. */
 function inModeOf({ virtualMachine }: Observation, attempt: Attempt, trigger: Trigger): Attempt {
   if (trigger.kind !== "Requested" || attempt.forcedBecause !== undefined) return attempt;
-  return { ...attempt, mode: trigger.request.mode ?? virtualMachine.spec.restartPolicy.mode };
+  const policy = virtualMachine.spec.restartPolicy;
+  const recordIn = attempt.unmarkable ? "Status" : recordPlaceOf(policy);
+  return { ...attempt, mode: trigger.request.mode ?? policy.mode, recordIn };
 }

@@ -1,35 +1,40 @@
-import type { VirtualMachine } from "../crds/virtual-machine.ts";
-import { markOf } from "./attempt.ts";
+import { deadlineMs, markOf, type Failure } from "./attempt.ts";
 import { attemptRules } from "./attempt-rules.ts";
 import { currentAttempt } from "./current-attempt.ts";
-import type { AttemptSubject, Decision, Observation, Rule, Subject } from "./decision.ts";
+import type { AttemptSubject, Decision, Observation, Rule, Subject, Verdict } from "./decision.ts";
 import { hasMarks, type Instant } from "./ports.ts";
-import { deadlineMs, readTriggers, type Trigger } from "./request.ts";
-import { resourceRules } from "./resource-rules.ts";
+import { readTriggers, type Trigger } from "./request.ts";
+import { deadlineExceeded, resourceRules } from "./resource-rules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {
-  const { virtualMachine, domain, now } = observation;
+  const { virtualMachine, domain, now, stored, cluster } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
-  const attempt = currentAttempt(observation, trigger);
-  const subject: Subject = { ...observation, trigger, attempt };
+  const current = currentAttempt(observation, trigger);
+  const subject: Subject = { ...observation, trigger, attempt: current };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined) return untilDeadline({ trigger, attempt, ...general }, observation);
+  if (general !== undefined && "verdict" in general)
+    return untilDeadline({ trigger, attempt: current, ...general }, observation);
+  const attempt = general?.attempt ?? current;
   if (attempt === undefined || !hasMarks(domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  const decided = decideAttempt({ ...domain, virtualMachine, policy, attempt, now }, trigger);
-  const decision = heldBack(settledFirst(decided, virtualMachine), now);
+  const decided = decideAttempt(
+    { ...domain, virtualMachine, stored, cluster, policy, attempt, now },
+    trigger,
+  );
+  const decision = heldBack(settledFirst(decided, observation), now);
   return untilDeadline(decision, observation);
 }
 
 /** The domain's own record learns the result before anybody else does: it is what survives everything. */
-function settledFirst(decision: Decision, virtualMachine: VirtualMachine): Decision {
+function settledFirst(decision: Decision, { virtualMachine, cluster }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (verdict.kind !== "End" || attempt?.marked !== true || attempt.settled) return decision;
   const { reason, message, result, method } = verdict;
-  const effect = { kind: "Settle", mark: { ...markOf(attempt, virtualMachine), result, method } } as const;
+  const mark = { ...markOf(attempt, virtualMachine, cluster), result, method };
+  const effect = { kind: "Settle", mark } as const;
   const stage = result === "Succeeded" ? "Verifying" : attempt.stage;
   return {
     ...decision,
@@ -38,17 +43,16 @@ function settledFirst(decision: Decision, virtualMachine: VirtualMachine): Decis
   };
 }
 
-/** What waits to begin is looked at again when its deadline passes, at the latest. */
-function untilDeadline(decision: Decision, { virtualMachine, now }: Observation): Decision {
+/** What is held up is looked at again when its deadline passes, at the latest. */
+function untilDeadline(decision: Decision, { virtualMachine }: Observation): Decision {
   const { verdict, attempt } = decision;
-  if (verdict.kind !== "Blocked" && verdict.kind !== "Unavailable") return decision;
-  if (attempt === undefined || attempt.marked) return decision;
-  const deadline = deadlineMs(virtualMachine, attempt.request);
+  if (attempt === undefined) return decision;
+  // What has touched a domain knows no deadline for a hypervisor that does not answer: it may have to start its guest.
+  const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.touched);
+  if (!isHeldUp) return decision;
+  const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
   if (deadline === undefined) return decision;
-  const untilMs = Math.min(
-    verdict.untilMs ?? Number.POSITIVE_INFINITY,
-    now.monotonicMs + deadline - now.epochMs,
-  );
+  const untilMs = Math.min(verdict.untilMs ?? Number.POSITIVE_INFINITY, deadline);
   return { ...decision, verdict: { ...verdict, untilMs } };
 }
 
@@ -76,9 +80,19 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
   if (ruling === undefined)
     throw new Error("the rules for an attempt cover every state; this one fell through");
   const { attempt = subject.attempt } = ruling;
-  return "verdict" in ruling
+  if (!("verdict" in ruling)) return decideAttempt({ ...subject, attempt }, trigger);
+  const failure = heldUpTooLong(subject, ruling.verdict);
+  return failure === undefined
     ? { ...ruling, trigger, attempt }
-    : decideAttempt({ ...subject, attempt }, trigger);
+    : decideAttempt({ ...subject, attempt: { ...attempt, failure } }, trigger);
+}
+
+/** A restart that cannot go on fails at its request's deadline, also when it had already begun. */
+function heldUpTooLong({ policy, attempt, now }: AttemptSubject, verdict: Verdict): Failure | undefined {
+  if (verdict.kind !== "Blocked") return undefined;
+  const deadline = deadlineMs(attempt, policy);
+  if (deadline === undefined || now.monotonicMs < deadline) return undefined;
+  return deadlineExceeded(policy, verdict.message);
 }
 
 function firstRuling<S, R>(rules: readonly Rule<S, R>[], subject: S): (R & { rule: string }) | undefined {

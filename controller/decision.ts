@@ -1,14 +1,19 @@
 import type { RestartEvidence, RestartMethod, RestartResult } from "../crds/restart.ts";
-import type { VirtualMachine } from "../crds/virtual-machine.ts";
+import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Notice } from "./notice.ts";
-import type { Domain, Effect, Glance, Instant, Look, Marks } from "./ports.ts";
+import type { Effect, Glance, Instant, Look, Sight } from "./ports.ts";
 import type { Served, Trigger } from "./request.ts";
 
 /** Everything that one decision is made from; nothing else is asked while deciding. */
 export interface Observation {
+  /** With the status as this process computed it last. */
   virtualMachine: VirtualMachine;
+  /** The status as the API server is known to have it. */
+  stored: VirtualMachineStatus;
+  /** What tells this cluster from all others. */
+  cluster: string;
   /** With marks where a restart is under way or requested. */
   domain: Glance | Look;
   /** Other resources that name the same domain. */
@@ -74,14 +79,10 @@ export interface Subject extends Omit<Observation, "nonce"> {
 }
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
-export interface AttemptSubject {
-  virtualMachine: VirtualMachine;
+export interface AttemptSubject
+  extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "now"> {
   policy: RestartPolicy;
-  domain: Domain;
-  persistent: boolean;
-  marks: Marks;
   attempt: Attempt;
-  now: Instant;
 }
 
 /**
@@ -93,10 +94,8 @@ export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attemp
 /** A small named rule: it answers where it applies, and the first answer counts. */
 export type Rule<S, R> = (subject: S) => R | undefined;
 
-/** What a rule about a resource as a whole answers. */
-export interface ResourceRuling {
-  verdict: Verdict;
-}
+/** What a rule about a resource as a whole answers: a verdict, or an attempt for the rules about attempts. */
+export type ResourceRuling = { verdict: Verdict } | { attempt: Attempt };
 
 /** A rule about a resource as a whole. */
 export type ResourceRule = Rule<Subject, ResourceRuling>;

@@ -1,22 +1,24 @@
 import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
-import type { Domain, RequestMark } from "./ports.ts";
+import type { Domain } from "./ports.ts";
 
 /** How long after a failed attempt a guest that goes off is taken to obey it after all, in milliseconds. */
 const lateMs = 600_000;
 
-/** Failures that left the guest running although it had been asked to shut down. */
+/** Ends of a restart that left the guest running although it had been asked to go down. */
 const reasonsWithGuestRunning = new Set([
   "GuestShutdownTimedOut",
   "ShutdownRefused",
   "DestroyRefused",
   "DeadlineExceeded",
+  "RebootUnproven",
+  "NoMarks",
 ]);
 
-/** Whether the guest may still obey the signals of an attempt that has failed. */
+/** Whether the guest may still obey the signals of an attempt that has ended without it. */
 function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
   const { lastRestart } = status;
-  if (lastRestart?.result !== "Failed" || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
+  if (lastRestart === undefined || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
   const endedAtMs = parseTimestamp(lastRestart.endedAt);
   return endedAtMs !== undefined && Math.abs(epochMs - endedAtMs) < lateMs;
 }
@@ -25,17 +27,12 @@ function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
  * Whether a domain went off because its guest obeyed a failed attempt too late: our signal stopped it, so it is
  * ours to start. A destroy, a crash, a save is somebody else's doing.
  */
-export function stoppedLate(
-  virtualMachine: VirtualMachine,
-  domain: Domain,
-  mark: RequestMark,
-  epochMs: number,
-): boolean {
+export function stoppedLate(virtualMachine: VirtualMachine, domain: Domain, epochMs: number): boolean {
   const { lastRestart } = virtualMachine.status;
   const reasons =
     lastRestart?.reason === "DestroyRefused" ? [...lateReasons, ...lateDestroyReasons] : lateReasons;
   if (domain.id !== undefined || !reasons.includes(domain.reason)) return false;
-  return mark.attempt === lastRestart?.id && mayStopLate(virtualMachine, epochMs);
+  return mayStopLate(virtualMachine, epochMs);
 }
 
 /** Reasons of a domain whose guest may have obeyed late; a restarted libvirtd knows none. */

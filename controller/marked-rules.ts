@@ -1,59 +1,138 @@
 import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
-import { forced, inStage, type Attempt } from "./attempt.ts";
-import { endOfOldBoot, evidenceOfNewBoot, runningBoot } from "./boot.ts";
+import { inStage, unheard, type Attempt } from "./attempt.ts";
+import {
+  endOfOldBoot,
+  evidenceOfNewBoot,
+  evidenceOfReboot,
+  rebootBurstMs,
+  runningBoot,
+  type Boot,
+} from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
-import { deafness, lifeElsewhere, lookAgainMs } from "./obstacle.ts";
-import type { Notice } from "./notice.ts";
+import { hardRules } from "./hard-rules.ts";
+import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
+import { softRules } from "./soft-rules.ts";
 
 /**
- * The rules about an attempt whose marks are on the domain, in order. The boot that runs is read from the
- * marks first; the rules after `powerOff` are about the old boot, which still runs.
+ * The rules about an attempt that is on record, in order. The boot that runs comes first; the rules from `suspended`
+ * on are about the old boot, which still runs: what holds it up, then force, then asking.
  */
 export const markedRules: readonly AttemptRule[] = [
   newBootRuns,
+  rebootedInPlace,
   bootIsUnknown,
+  rebootIsUnproven,
   stoppedAgain,
   stopped,
   undefinedMeanwhile,
   markLost,
-  powerOff,
-  waitWhilePaused,
-  guestCrashed,
-  signalRefused,
-  softTimeout,
-  signal,
-  waitForGuest,
+  suspended,
+  busy,
+  waitWhileGoingDown,
+  storageFailing,
+  justRebooted,
+  ...hardRules,
+  ...softRules,
 ];
 
 /** The next boot runs: the restart is done, whoever started it. */
 function newBootRuns(subject: AttemptSubject): Ruling | undefined {
-  const { attempt, domain } = subject;
   if (boot(subject) !== "New") return undefined;
-  const evidence = evidenceOfNewBoot(attempt, domain);
-  return { verdict: { ...succeeded(subject), evidence } };
+  return verified(subject, evidenceOfNewBoot(subject.attempt, subject.domain));
 }
 
-/** The marks prove nothing, so nothing more is done: a second restart would be worse than an open question. */
+/**
+ * The guest rebooted, or was reset, without the domain's going off: that is a restart, too. A marked boot is made to end
+ * in off; what still reboots is one that was asked to reboot in place, or one that libvirt resets because it crashed.
+ */
+function rebootedInPlace(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, domain, agent } = subject;
+  if (boot(subject) !== "Old") return undefined;
+  const evidence = evidenceOfReboot(attempt, domain, agent);
+  if (evidence.length === 0) return undefined;
+  return attempt.released
+    ? verified(subject, evidence)
+    : { verdict: release(attempt, "Restarted", "the guest rebooted in place") };
+}
+
+/** How long to wait between two questions to a connected agent that does not answer yet, in milliseconds. */
+const pingAgainMs = 5000;
+
+/** The old boot has ended and another one runs; where the policy asks for it, its guest has to answer as well. */
+function verified(subject: AttemptSubject, evidence: RestartEvidence[]): Ruling {
+  const { attempt, policy, domain, agent, now } = subject;
+  const { verifyGuest } = policy;
+  if (verifyGuest === undefined) return { verdict: { ...succeeded(subject), evidence } };
+  const isAsked = attempt.verifyingSince !== undefined;
+  if (isAsked && agent !== undefined)
+    return { verdict: { ...succeeded(subject), evidence: [...evidence, "AgentReady"] } };
+  const verifyingSince = attempt.verifyingSince ?? now;
+  const timeoutAtMs = verifyingSince.monotonicMs + verifyGuest.timeoutSeconds * 1000;
+  if (now.monotonicMs >= timeoutAtMs) {
+    const message = `a new boot runs, but its guest agent did not answer within ${verifyGuest.timeoutSeconds} s`;
+    return { attempt: { ...attempt, failure: { reason: "GuestNotReady", message } } };
+  }
+  const againAtMs = now.monotonicMs + (isAsked ? pingAgainMs : 0);
+  return {
+    verdict: {
+      kind: "Wait",
+      reason: "Verifying",
+      message: "a new boot runs; its guest agent is waited for",
+      // An agent that is not connected yet tells by an event.
+      untilMs: domain.agent === "Connected" ? Math.min(timeoutAtMs, againAtMs) : timeoutAtMs,
+    },
+    attempt: { ...inStage(attempt, "Verifying", now), verifyingSince },
+  };
+}
+
+/** What is known proves nothing, so nothing more is done: a second restart would be worse than an open question. */
 function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
   const { attempt } = subject;
   if (boot(subject) !== "Unknown") return undefined;
-  const message =
-    "the domain's marks prove neither that the old boot still runs nor that a new one does " +
-    "(it was restored or defined anew, or somebody else wrote them); nothing more is done for this request";
-  if (!attempt.released) {
-    const effect = { kind: "Release", attempt: attempt.id } as const;
-    return { verdict: { kind: "Act", effect, reason: "ContradictoryMarks", message, announce: false } };
-  }
-  const verdict: Verdict = {
-    kind: "End",
-    result: "Unverified",
-    reason: "ContradictoryMarks",
-    message,
-    method: attempt.method,
-    evidence: [],
+  const [reason, why] =
+    attempt.recordIn === "Domain"
+      ? [
+          "ContradictoryMarks",
+          "the domain's marks prove neither that the old boot still runs nor that a new one does " +
+            "(it was restored or defined anew, or somebody else wrote them)",
+        ]
+      : [
+          "NoMarks",
+          "without marks on the domain nobody can tell which boot runs: the controller was restarted, or its " +
+            "connection to libvirt broke, in the middle of the restart",
+        ];
+  const message = `${why}; nothing more is done for this request`;
+  return {
+    verdict: attempt.released ? unverified(attempt, reason, message) : release(attempt, reason, message),
   };
-  return { verdict };
+}
+
+/**
+ * Another process may have rebooted the guest in place, or not have come to it. The agent's boot ID tells, where there
+ * was one; otherwise nothing does.
+ */
+function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, domain, agent, policy, now } = subject;
+  if (!attempt.unproven || !attempt.inPlace || domain.id === undefined) return undefined;
+  if (attempt.bootId !== undefined && agent?.bootId === attempt.bootId)
+    return { attempt: { ...attempt, unproven: false } };
+  const verifyingSince = attempt.verifyingSince ?? now;
+  const timeoutAtMs = verifyingSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
+  if (attempt.bootId !== undefined && now.monotonicMs < timeoutAtMs) {
+    const message =
+      "the controller was restarted in the middle of the restart: the guest agent tells which boot runs";
+    const untilMs =
+      domain.agent === "Connected" ? Math.min(timeoutAtMs, now.monotonicMs + pingAgainMs) : timeoutAtMs;
+    return {
+      verdict: { kind: "Wait", reason: "Verifying", message, untilMs },
+      attempt: { ...attempt, verifyingSince },
+    };
+  }
+  const message =
+    "the controller was restarted in the middle of a restart in place, and no guest agent tells whether the guest " +
+    "rebooted; nothing more is done for this request";
+  return { verdict: unverified(attempt, "RebootUnproven", message) };
 }
 
 /** It was started and is off again: exactly once means that it is not started a second time. */
@@ -66,18 +145,19 @@ function stoppedAgain({ attempt, domain }: AttemptSubject): Ruling | undefined {
 }
 
 /** The old boot is gone: start the next one at once. */
-function stopped({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
+function stopped({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
   if (domain.id !== undefined) return undefined;
-  const obstacle = lifeElsewhere(domain);
+  const obstacle = lifeElsewhere(domain, policy);
   if (obstacle !== undefined)
     return {
       verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
       attempt: unheard(attempt),
     };
   const message = "the guest is down and the domain is started";
+  const discardsSaved = domain.reason === "Saved";
   return {
     verdict: { kind: "Act", effect: { kind: "Start" }, reason: "Starting", message, announce: false },
-    attempt: { ...inStage(attempt, "Starting", now), method: howItStopped(attempt, domain) },
+    attempt: { ...inStage(attempt, "Starting", now), method: howItStopped(attempt, domain), discardsSaved },
   };
 }
 
@@ -90,7 +170,7 @@ function undefinedMeanwhile({ attempt, persistent }: AttemptSubject): Ruling | u
 
 /** Somebody defined the domain anew, without the mark of the next boot: no signal without it. */
 function markLost({ attempt, marks }: AttemptSubject): Ruling | undefined {
-  if (marks.next?.attempt === attempt.id) return undefined;
+  if (attempt.recordIn === "Status" || marks.next?.attempt === attempt.id) return undefined;
   if (marks.next === undefined) return { attempt: { ...attempt, marked: false } };
   const message = `another attempt (${marks.next.attempt}) has marked the domain: do two controllers work on it?`;
   const failure = { reason: "MarkReplaced", message };
@@ -98,122 +178,53 @@ function markLost({ attempt, marks }: AttemptSubject): Ruling | undefined {
   return { attempt: { ...attempt, failure, released: true, settled: true } };
 }
 
-/** The restart is forced: cut the power of the marked boot, and of no other. */
-function powerOff({ attempt, now }: AttemptSubject): Ruling | undefined {
-  if (attempt.mode !== "Hard") return undefined;
-  const message = `the domain's power is cut: ${attempt.forcedBecause ?? "mode Hard asks for it"}`;
-  const notice: Notice =
-    attempt.forcedBecause === undefined
-      ? { type: "Normal", reason: "RestartStarted", action: "PowerCycle", note: message }
-      : { type: "Warning", reason: "RestartForced", action: "PowerCycle", note: message };
-  const isRetry = attempt.refusal?.effect === "Destroy";
-  return {
-    verdict: {
-      kind: "Act",
-      effect: { kind: "Destroy" },
-      reason: "PoweringOff",
-      message,
-      announce: true,
-      notice: isRetry ? undefined : notice,
-    },
-    attempt: inStage(attempt, "PoweringOff", now),
-  };
+/** Nothing more is done to a guest that somebody wants left alone; if it goes down all the same, it is started. */
+function suspended({ attempt, virtualMachine }: AttemptSubject): Ruling | undefined {
+  if (!virtualMachine.spec.suspend) return undefined;
+  const message = "spec.suspend is true: the restart waits, and starts the guest if it goes down meanwhile";
+  return { verdict: { kind: "Blocked", reason: "Suspended", message }, attempt: unheard(attempt) };
 }
 
-/** A guest that is paused hears nothing, so its time does not run; it is asked anew when it is resumed. */
-function waitWhilePaused({ attempt, domain, policy }: AttemptSubject): Ruling | undefined {
-  const obstacle = deafness(domain);
+/** What libvirt has begun with the domain since is not broken off either. */
+function busy(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, policy, now } = subject;
+  const obstacle = jobObstacle(subject, attempt.mode, policy);
   if (obstacle === undefined) return undefined;
-  if (domain.state === "Paused" && policy.whenPaused === "Force" && attempt.mode === "Auto") {
-    return { attempt: forced(attempt, obstacle.message) };
-  }
-  return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard(attempt) };
-}
-
-/** A crashed guest that libvirt keeps for a look at its memory will never shut down. */
-function guestCrashed({ attempt, domain }: AttemptSubject): Ruling | undefined {
-  return domain.state === "Crashed"
-    ? forceOrFail(attempt, "GuestCrashed", "the guest has crashed")
-    : undefined;
-}
-
-/** Whatever libvirt has against asking the guest, it is no reason to leave an Auto restart undone. */
-function signalRefused({ attempt }: AttemptSubject): Ruling | undefined {
-  if (attempt.signalRefusal === undefined) return undefined;
-  return forceOrFail(
-    attempt,
-    "ShutdownRefused",
-    `libvirt did not signal the guest: ${attempt.signalRefusal}`,
-  );
-}
-
-/** The guest had its time, from the first signal that libvirt had answered. */
-function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefined {
-  const { timeoutSeconds } = policy.soft;
-  const { firstSignal } = attempt;
-  if (firstSignal === undefined || now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 1000)
-    return undefined;
-  return forceOrFail(
-    attempt,
-    "GuestShutdownTimedOut",
-    `the guest did not shut down within ${timeoutSeconds} s`,
-  );
-}
-
-const asked = "the guest is asked to shut down by the ACPI power button";
-
-/** Ask the guest to shut down; and again, in case it was still booting when it was asked. */
-function signal({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
-  if (domain.state === "Shutdown") return undefined;
-  const { lastSignal } = attempt;
-  const isFirst = attempt.firstSignal === undefined && attempt.refusal === undefined;
-  if (lastSignal !== undefined && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000)
-    return undefined;
-  const notice: Notice = { type: "Normal", reason: "RestartStarted", action: "Restart", note: asked };
   return {
-    verdict: {
-      kind: "Act",
-      effect: { kind: "Shutdown" },
-      reason: "ShuttingDown",
-      message: asked,
-      announce: true,
-      notice: isFirst ? notice : undefined,
-    },
-    attempt: inStage(attempt, "ShuttingDown", now),
+    verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
+    attempt: unheard(attempt),
   };
 }
 
-/** libvirt tells when it is off; otherwise the clock does. */
-function waitForGuest({ attempt, domain, policy, now }: AttemptSubject): Ruling {
-  const begin = attempt.firstSignal ?? now;
-  const timeoutAtMs = begin.monotonicMs + policy.soft.timeoutSeconds * 1000;
-  const resendAtMs = (attempt.lastSignal ?? begin).monotonicMs + policy.soft.resendSeconds * 1000;
+/** A guest whose power is going already is waited for: starting or destroying it now could only do harm. */
+function waitWhileGoingDown({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
+  if (!isGoingDown(domain)) return undefined;
+  const goingDownSince = attempt.goingDownSince ?? attempt.firstSignal ?? now;
+  const untilMs = goingDownSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
+  if (now.monotonicMs >= untilMs) return undefined;
   return {
-    verdict: {
-      kind: "Wait",
-      reason: "ShuttingDown",
-      message: asked,
-      // One that is going down already is not asked again.
-      untilMs: domain.state === "Shutdown" ? timeoutAtMs : Math.min(timeoutAtMs, resendAtMs),
-    },
-    attempt:
-      attempt.firstSignal === undefined ? { ...attempt, firstSignal: begin, lastSignal: begin } : attempt,
+    verdict: { kind: "Wait", reason: "ShuttingDown", message: "the guest is going down", untilMs },
+    attempt: { ...inStage(attempt, "ShuttingDown", now), goingDownSince },
   };
 }
 
-function boot({ attempt, domain, marks }: AttemptSubject): ReturnType<typeof runningBoot> {
+/** What libvirt still tells of an earlier reboot must not be taken for the one that is asked for now. */
+function justRebooted({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
+  if (attempt.askedAt !== undefined || domain.lastReboot === undefined) return undefined;
+  const untilMs = domain.lastReboot.monotonicMs + rebootBurstMs;
+  if (now.monotonicMs > untilMs) return undefined;
+  const message = "the guest has only just rebooted: the restart waits for a moment";
+  return { verdict: { kind: "Wait", reason: "Preparing", message, untilMs: untilMs + 1 } };
+}
+
+/** A guest that stands still because of its disk keeps what it has in memory until the disk can be read. */
+function storageFailing(subject: AttemptSubject): Ruling | undefined {
+  const obstacle = storageObstacle(subject);
+  return obstacle && { verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(subject.now) } };
+}
+
+function boot({ attempt, domain, marks }: AttemptSubject): Boot {
   return runningBoot(attempt, domain, marks);
-}
-
-/** What the guest has been told counts no more: it is asked anew. */
-function unheard(attempt: Attempt): Attempt {
-  return { ...attempt, firstSignal: undefined, lastSignal: undefined, signalRefusal: undefined };
-}
-
-/** The guest does not answer: mode Auto cuts its power, mode Soft gives up. */
-function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
-  if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };
-  return { attempt: { ...attempt, failure: { reason, message: `${because}, and mode Soft cuts no power` } } };
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
@@ -228,13 +239,25 @@ function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | 
 /** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
 const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
 
+/** The running boot reacts again as its configuration says, before the result is told. */
+function release({ id }: Attempt, reason: string, message: string): Verdict {
+  return { kind: "Act", effect: { kind: "Release", attempt: id }, reason, message, announce: false };
+}
+
+function unverified({ method }: Attempt, reason: string, message: string): Verdict & { kind: "End" } {
+  return { kind: "End", result: "Unverified", reason, message, method, evidence: [] };
+}
+
 function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End" } {
   const stop = endOfOldBoot(attempt, domain);
   return {
     kind: "End",
     result: "Succeeded",
     reason: "Restarted",
-    message: message(attempt),
+    message:
+      attempt.discardsSaved === true
+        ? `${message(attempt)}; its saved memory was discarded`
+        : message(attempt),
     method: attempt.method,
     evidence: [],
     stoppedAtMs: stop?.epochMs,
@@ -242,17 +265,21 @@ function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End"
   };
 }
 
-function message(attempt: Attempt): string {
-  switch (attempt.method) {
+function message({ method, inPlace, resetAt }: Attempt): string {
+  switch (method) {
     case "Soft":
-      return "the guest shut down when asked, and a new boot runs";
+      return inPlace
+        ? "the guest rebooted when asked, and a new boot runs"
+        : "the guest shut down when asked, and a new boot runs";
     case "Hard":
-      return "the domain's power was cut, and a new boot runs";
+      return resetAt === undefined
+        ? "the domain's power was cut, and a new boot runs"
+        : "the domain was reset, and a new boot runs";
     case "Start":
       return "the domain was off, or somebody else stopped it, and a new boot runs";
     case undefined:
       return "the old boot ended, and a new one runs";
     default:
-      return attempt.method satisfies never;
+      return method satisfies never;
   }
 }

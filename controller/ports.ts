@@ -1,4 +1,5 @@
 import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
+import type { Signal } from "../crds/restart-policy.ts";
 import type { RestartMethod, RestartRequest, RestartResult } from "../crds/restart.ts";
 import type { Served } from "./request.ts";
 import type { Decision } from "./decision.ts";
@@ -13,12 +14,16 @@ export interface Ports {
   hypervisor: Hypervisor;
   clock: Clock;
   journal: Journal;
+  /** What tells this cluster from all others: they may have controllers for the same hypervisor. */
+  cluster: string;
 }
 
 /** The resources, as last seen. */
 export interface VirtualMachines {
   /** The newest version known here; undefined where there is none. */
   get(key: Key): VirtualMachine | undefined;
+  /** Whether a resource of this key would be known here: a controller may be told of one namespace alone. */
+  watches(key: Key): boolean;
   /** All resources that name a domain, by its name or by its UUID. */
   naming(domain: Pick<Domain, "name" | "uuid">): VirtualMachine[];
   /**
@@ -37,23 +42,47 @@ export type DomainReference = { kind: "Name"; name: string } | { kind: "UUID"; u
 export interface Hypervisor {
   /** What is known without asking; asks only where an event has said that something changed. */
   glance(reference: DomainReference): Promise<Glance>;
-  /**
-   * Asks afresh, marks included. `attempt` is the attempt whose boot mark is looked for; where it is not
-   * known, the one that the request mark of the next boot names.
-   */
-  look(reference: DomainReference, attempt: string | undefined): Promise<Look>;
+  /** Asks afresh, marks included. */
+  look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
   perform(domain: Domain, effect: Effect): Promise<Outcome>;
+}
+
+/** What a look is to find out beyond the domain's state. */
+export interface Question {
+  /** The attempt whose boot mark is looked for; where it is not known, the one that the next boot's mark names. */
+  attempt?: string | undefined;
+  /** Whether libvirt is asked what it is doing with the domain: where a restart is under way. */
+  jobs?: boolean | undefined;
+  /** What the guest agent is asked, where one is connected. */
+  agent?: "Ping" | "BootID" | undefined;
 }
 
 /** A domain without its marks. */
 export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
 /** A domain with its marks. */
-export type Look =
-  | Unreachable
-  | Missing
-  /** `persistent`: whether the domain is still there once it is off. */
-  | { kind: "Present"; domain: Domain; persistent: boolean; marks: Marks };
+export type Look = Unreachable | Missing | ({ kind: "Present" } & Sight);
+
+/** What a look has found. */
+export interface Sight {
+  domain: Domain;
+  /** Whether the domain is still there once it is off. */
+  persistent: boolean;
+  marks: Marks;
+  /** What libvirt is doing with the domain, of what a restart would break. */
+  job?: Job | undefined;
+  /** Why the domain's disks cannot be read; asked only of a domain that is paused on an I/O error. */
+  storageProblem?: string | undefined;
+  /** What the guest agent has answered; absent where it was not asked, or did not. A guest's words: no proof alone. */
+  agent?: { bootId?: string | undefined } | undefined;
+}
+
+/** Something that libvirt does with a running domain. A migration is never broken off. */
+export interface Job {
+  kind: "Migration" | "Other";
+  /** In a few words, such as "a backup". */
+  what: string;
+}
 
 /** Whether the domain is there and its marks were read. */
 export function hasMarks(domain: Glance | Look): domain is Look & { kind: "Present" } {
@@ -84,6 +113,15 @@ export interface Domain {
   reason: string;
   /** The last time that libvirt told this process that the domain stopped. */
   lastStop?: Instant | undefined;
+  /**
+   * The last time that libvirt told this process that the guest rebooted without the domain's stopping; of what it
+   * tells within `rebootBurstMs`, the first.
+   */
+  lastReboot?: Instant | undefined;
+  /** Whether the guest agent is connected; absent where the domain is off or has no channel for an agent. */
+  agent?: "Connected" | "Disconnected" | undefined;
+  /** Counts the connections to the hypervisor: between two of them, events may have been missed. */
+  connection: number;
 }
 
 /** What the domain's metadata says about restarts. */
@@ -96,10 +134,15 @@ export interface Marks {
   next?: RequestMark | undefined;
 }
 
+/** XML namespace of the request mark in the domain's metadata: one a domain, replaced by each request. */
+export const requestMarkUri = "https://warmboot.dev/request";
+
 /** The domain's own record of a request that is being served or was served. */
 export interface RequestMark {
   /** The attempt's random name. */
   attempt: string;
+  /** The cluster of the resource that requested. */
+  cluster: string;
   /** UID of the resource that requested. */
   resource: string;
   /** Its namespace and name: one that is created anew under them goes on with what the deleted one began. */
@@ -109,6 +152,10 @@ export interface RequestMark {
   servedBefore: Served;
   /** Whether the domain was off when it was marked: nobody had to stop it. */
   wasOff?: boolean | undefined;
+  /** Whether the boot is to be rebooted or reset in place, so that its mark stays on it. */
+  inPlace?: boolean | undefined;
+  /** Boot ID that the guest agent told before an in-place reboot; absent where there was no agent. */
+  bootId?: string | undefined;
   /** Milliseconds since 1970. */
   startedAtMs: number;
   /** How the attempt ended; absent while it is under way, so that a domain that is off is owed its start. */
@@ -120,17 +167,26 @@ export interface RequestMark {
 /** What the controller can do to a domain: one effect a pass. */
 export type Effect =
   /**
-   * Marks the boot that is about to end (where one runs), makes a reboot by the guest end in off, and marks
-   * the next boot with the request, in this order. Done only if every part succeeded.
+   * Marks the boot that is about to end (where one runs), makes a reboot or a poweroff by the guest end in off
+   * (in place: as the configuration says), and marks the next boot with the request, in this order. Done only if
+   * every part succeeded.
    */
   | { kind: "Mark"; mark: RequestMark; running: boolean }
-  /** Presses the power button. */
-  | { kind: "Shutdown" }
+  /** Asks the guest to power off. */
+  | { kind: "Shutdown"; signal: Signal }
+  /** Asks the guest to reboot in place. */
+  | { kind: "Reboot"; signal: Signal }
   /** Cuts the power. */
   | { kind: "Destroy" }
+  /** Presses the reset button. */
+  | { kind: "Reset" }
+  /** Wakes up a guest that is suspended to memory. */
+  | { kind: "Wake" }
+  /** Lets a paused guest run on. */
+  | { kind: "Resume" }
   /** Boots, discarding a managed save image. */
   | { kind: "Start" }
-  /** Lets the guest reboot by itself again, as its configuration says. */
+  /** Lets the guest's reboot and poweroff end again as its configuration says. */
   | { kind: "Release"; attempt: string }
   /** Writes the result into the request mark of the next boot: nothing is owed any more. */
   | { kind: "Settle"; mark: RequestMark };
@@ -139,11 +195,18 @@ export type Effect =
 export type Outcome =
   | { kind: "Done" }
   /** The hypervisor said no; nothing happened, or nothing that it knows of. */
-  | { kind: "Refused"; message: string }
+  | { kind: "Refused"; message: string; cause?: RefusalCause | undefined }
   /** No answer came: it may have happened. */
   | { kind: "Unanswered"; message: string }
   /** The hypervisor was never asked. */
   | { kind: "NotSent"; message: string };
+
+/** Why the hypervisor said no, where that makes a difference. */
+export type RefusalCause =
+  /** The controller is not permitted to: it will never say yes. */
+  | "Denied"
+  /** Something else holds the domain, such as a process that does not answer any more. */
+  | "Busy";
 
 /** One moment on both clocks. */
 export interface Instant {

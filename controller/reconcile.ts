@@ -1,11 +1,12 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
-import { afterEffect, type Attempt } from "./attempt.ts";
+import { adoptAttempt, afterEffect, disturbsGuest, questionFor, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
+import { withKnownReason } from "./off-reason.ts";
 import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
-import { readTriggers, withServedBefore } from "./request.ts";
+import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
 /** When a key wants to be looked at again without an event; undefined: never. On the monotonic clock. */
@@ -14,6 +15,8 @@ export type Again = { atMs: number } | undefined;
 /** What this process knows of one resource beyond what the API server has. */
 interface Memory {
   virtualMachine: VirtualMachine;
+  /** The status as the API server was last seen to have it. */
+  stored: VirtualMachineStatus;
   /** The status as last computed: ahead of the API server's while a write is under way. */
   status: VirtualMachineStatus;
   attempt: Attempt | undefined;
@@ -47,7 +50,7 @@ export class Reconciler {
       }
       const decision = decide(observation);
       // Neither a status nor an Event may tell of what is not done.
-      if (this.#ending && disturbsGuest(decision.verdict)) return undefined;
+      if (this.#ending && beginsSomething(decision.verdict)) return undefined;
       this.#ports.journal.decided(key, decision);
       this.#record(key, observation, decision);
       const again = await this.#act(key, observation, decision);
@@ -64,6 +67,25 @@ export class Reconciler {
     this.#ending = true;
   }
 
+  /**
+   * Looks at a domain that no resource names for a restart that another process began for one that is gone since: its
+   * guest may be off. Answers the key under which it is brought to its end; undefined where nothing is owed.
+   */
+  async adoptOrphan({ uuid }: Domain): Promise<Key | undefined> {
+    const { virtualMachines, hypervisor, clock, cluster } = this.#ports;
+    const seen = await hypervisor.look({ kind: "UUID", uuid }, {});
+    const mark = hasMarks(seen) ? seen.marks.next : undefined;
+    if (mark === undefined || mark.result !== undefined || mark.cluster !== cluster) return undefined;
+    const key = mark.owner;
+    const isKnown = this.#memory.has(key) || virtualMachines.get(key) !== undefined;
+    if (isKnown || !virtualMachines.watches(key)) return undefined;
+    const virtualMachine = departedOwner(mark, uuid);
+    const { status, spec } = virtualMachine;
+    const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
+    this.#memory.set(key, { virtualMachine, stored: status, status, attempt, marksReadIn: undefined });
+    return key;
+  }
+
   /** Keys whose resource is gone in the middle of a restart: no list of resources names them any more. */
   orphans(): Key[] {
     const { virtualMachines } = this.#ports;
@@ -78,30 +100,31 @@ export class Reconciler {
   }
 
   async #observe(key: Key): Promise<Observation | undefined> {
-    const { virtualMachines, clock } = this.#ports;
+    const { virtualMachines, clock, cluster } = this.#ports;
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
-    const { virtualMachine, attempt } = memory;
-    const domain = await this.#lookAt(memory);
+    const { virtualMachine, stored, attempt } = memory;
+    const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
     const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
-    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;
-    return { virtualMachine: told, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
+    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next, cluster) : virtualMachine;
+    const [now, nonce] = [clock.now(), clock.nonce()];
+    return { virtualMachine: told, stored, cluster, domain, rivals, attempt, now, nonce };
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
   async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
-    // An attempt that waits has marked nothing: what matters is what an earlier one has left.
-    if (attempt !== undefined) return hypervisor.look(reference, attempt.marked ? attempt.id : undefined);
+    const question = questionFor(attempt, virtualMachine.spec.restartPolicy);
+    if (attempt !== undefined) return hypervisor.look(reference, question);
     const seen = await hypervisor.glance(reference);
     if (seen.kind !== "Present") return seen;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
     const isNews = marksReadIn !== powerOf(seen.domain);
-    const isAsked = mayBeBusy(virtualMachine, clock.now().epochMs);
-    return isNews || isAsked ? hypervisor.look(reference, undefined) : seen;
+    if (mayBeBusy(virtualMachine, clock.now().epochMs)) return hypervisor.look(reference, question);
+    return isNews ? hypervisor.look(reference, {}) : seen;
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
@@ -116,18 +139,19 @@ export class Reconciler {
     const known = this.#memory.get(key);
     if (seen === undefined) return known?.attempt?.touched === true ? known : undefined;
     if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
-      return { virtualMachine: seen, status: seen.status, attempt: undefined, marksReadIn: undefined };
+      const { status } = seen;
+      return { virtualMachine: seen, stored: status, status, attempt: undefined, marksReadIn: undefined };
     }
-    return { ...known, virtualMachine: { ...seen, status: known.status } };
+    return { ...known, virtualMachine: { ...seen, status: known.status }, stored: seen.status };
   }
 
   #record(key: Key, observation: Observation, decision: Decision): void {
     const { virtualMachines } = this.#ports;
-    const { virtualMachine } = observation;
+    const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const marksReadIn = marksReadNow(observation.domain, decision) ?? this.#memory.get(key)?.marksReadIn;
-    this.#memory.set(key, { virtualMachine, status, attempt, marksReadIn });
+    this.#memory.set(key, { virtualMachine, stored, status, attempt, marksReadIn });
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
     virtualMachines.writeStatus(virtualMachine, status);
@@ -170,7 +194,7 @@ export class Reconciler {
       ended: now,
     });
     const memory = this.#memory.get(key);
-    if (memory !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, now);
+    if (memory !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, began, now);
   }
 }
 
@@ -192,6 +216,6 @@ function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
 }
 
 /** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */
-function disturbsGuest(verdict: Verdict): boolean {
-  return verdict.kind === "Act" && ["Mark", "Shutdown", "Destroy"].includes(verdict.effect.kind);
+function beginsSomething(verdict: Verdict): boolean {
+  return verdict.kind === "Act" && (verdict.effect.kind === "Mark" || disturbsGuest(verdict.effect));
 }

@@ -3,6 +3,7 @@ import {
   annotations,
   longestRestartToken,
   parseRestartMode,
+  parseVirtualMachine,
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
@@ -58,14 +59,15 @@ export function servedBy({ restartGeneration, restartToken }: RestartRequest): S
  * Whether the domain's own record tells of an attempt that this resource has to bring to its end: its own, whose
  * end the status has not seen, or that of a resource of the same name that was deleted in the middle of it.
  */
-export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine): boolean {
+export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine, cluster: string): boolean {
   const { metadata, status } = virtualMachine;
   const { uid, namespace, name } = metadata;
   // A lowered generation moves the baseline below what has been served: that makes nothing unserved.
   if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;
   // Without a result it has not ended, whatever a restored status says of its request.
   if (mark.resource === uid) return mark.result === undefined || !isServed(mark.request, status);
-  return mark.result === undefined && mark.owner === `${namespace}/${name}`;
+  // Another cluster may have a resource of the same name, and its own controller.
+  return mark.result === undefined && mark.owner === `${namespace}/${name}` && mark.cluster === cluster;
 }
 
 /**
@@ -75,10 +77,11 @@ export function tellsOfUnended(mark: RequestMark, virtualMachine: VirtualMachine
 export function withServedBefore(
   virtualMachine: VirtualMachine,
   mark: RequestMark | undefined,
+  cluster: string,
 ): VirtualMachine {
   const { metadata, status } = virtualMachine;
   if (mark === undefined || mark.resource !== metadata.uid) return virtualMachine;
-  if (!tellsOfUnended(mark, virtualMachine)) return virtualMachine;
+  if (!tellsOfUnended(mark, virtualMachine, cluster)) return virtualMachine;
   const { observedRestartGeneration, observedRestartToken } = mark.servedBefore;
   const served: Served = {
     observedRestartGeneration: observedRestartGeneration ?? status.observedRestartGeneration,
@@ -94,6 +97,22 @@ function stillWaiting(
 ): RestartRequest | undefined {
   const wasServed = attempt !== undefined && attempt.id !== mark.attempt;
   return wasServed && request?.restartToken === attempt.request.restartToken ? undefined : request;
+}
+
+/**
+ * The resource that a mark was written for, as far as the mark tells, once it is gone. What it allowed is not known:
+ * its guest is asked, and forced only where the request itself said so.
+ */
+export function departedOwner(mark: RequestMark, uuid: string): VirtualMachine {
+  const [namespace, name] = mark.owner.split("/");
+  const creationTimestamp = formatTimestamp(0);
+  const parsed = parseVirtualMachine({
+    metadata: { namespace, name, uid: mark.resource, resourceVersion: "", generation: 0, creationTimestamp },
+    spec: { domain: { uuid }, restartPolicy: { mode: "Soft" } },
+    status: { observedRestartGeneration: mark.servedBefore.observedRestartGeneration ?? 0 },
+  });
+  if (parsed.kind === "Invalid") throw new Error(`the owner of a mark cannot be made: ${parsed.message}`);
+  return parsed.virtualMachine;
 }
 
 /** Whether a status counts a request as served, by itself or joined to another. */
@@ -120,14 +139,6 @@ export function joined(request: RestartRequest, other: RestartRequest): RestartR
     mode: other.mode ?? request.mode,
     requestedAt: request.requestedAt,
   };
-}
-
-/** When a request that still waits fails, in milliseconds since 1970; undefined: never. */
-export function deadlineMs({ spec }: VirtualMachine, { requestedAt }: RestartRequest): number | undefined {
-  const { deadlineSeconds } = spec.restartPolicy;
-  const requestedAtMs = parseTimestamp(requestedAt);
-  if (deadlineSeconds === undefined || requestedAtMs === undefined) return undefined;
-  return requestedAtMs + deadlineSeconds * 1000;
 }
 
 /** Whether the value of an annotation means this request: by its token or by its generation. */
@@ -181,8 +192,9 @@ function readToken({ metadata, status }: VirtualMachine): Token {
   if (/\p{C}/u.test(value))
     return invalid(served, annotations.restart, "contains a character that cannot be printed");
   if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");
-  if (isOlder(value, status.observedRestartToken))
-    return revertedToken(value, "is older than the last one served");
+  // A revert moves the baseline back; what lies between it and the newest value served is no news either.
+  if (servedTokens(status).some((served) => isOlder(value, served)))
+    return revertedToken(value, "is older than one that was served");
   return { kind: "New", value };
 }
 
@@ -228,10 +240,19 @@ function readMode(
 ): Trigger {
   const text = metadata.annotations[annotations.restartMode] ?? "";
   const mode = text === "" ? undefined : parseRestartMode(text);
-  const requestedAt = status.request?.requestedAt ?? formatTimestamp(epochMs);
+  const requestedAt = timeOf(trigger, status.request) ?? formatTimestamp(epochMs);
   const request: RestartRequest = { ...trigger, mode, requestedAt };
   if (names(metadata.annotations[annotations.cancel], request)) return { kind: "Cancelled", request };
   if (text === "" || mode !== undefined) return { kind: "Requested", request };
   const what = `is ${JSON.stringify(text.slice(0, 40))}; it can be Auto, Soft or Hard`;
   return invalid(servedBy(request), annotations.restartMode, what);
+}
+
+/** When a request was first seen, where it is on record; a newer one beside it has a time of its own. */
+function timeOf(
+  { restartGeneration, restartToken }: Pick<RestartRequest, "restartGeneration" | "restartToken">,
+  recorded: RestartRequest | undefined,
+): string | undefined {
+  const isSame = recorded?.restartGeneration === restartGeneration && recorded?.restartToken === restartToken;
+  return isSame ? recorded?.requestedAt : undefined;
 }

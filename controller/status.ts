@@ -8,7 +8,7 @@ import {
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
 import type { Attempt } from "./attempt.ts";
-import { conditionsFor } from "./conditions.ts";
+import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
@@ -38,7 +38,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     request: waitingRequest(decision.trigger, past) ?? inFlight?.request,
     domain: domainStatus(observation),
     attempt: inFlight && attemptStatus(inFlight),
-    conditions: conditions.map((condition) => sinceWhen(condition, before.conditions)),
+    conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
   };
 }
 
@@ -82,8 +82,14 @@ function attemptStatus(attempt: Attempt): RestartAttempt {
     stage: attempt.stage,
     stageStartedAt: formatTimestamp(attempt.stageStartedAtMs),
     startedAt: formatTimestamp(attempt.startedAtMs),
+    recordedIn: isOnRecord(attempt) ? attempt.recordIn : undefined,
     forcedBecause: attempt.forcedBecause,
   };
+}
+
+/** The status that says so is itself the record of an attempt without marks. */
+function isOnRecord({ marked, recordIn, stage }: Attempt): boolean {
+  return marked || (recordIn === "Status" && stage === "Preparing");
 }
 
 /** While the hypervisor does not answer, the last that was seen of the domain stays. */
@@ -120,8 +126,11 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
   };
 }
 
-/** A condition's transition time is that of its status, not of its reason or message. */
-function sinceWhen(condition: Condition, before: Condition[] | undefined): Condition {
+/**
+ * A condition's transition time is that of its status, not of its reason or message. It is formatted only where it is
+ * new: on most passes that would be most of the work.
+ */
+function sinceWhen(condition: ConditionNow, before: Condition[] | undefined, epochMs: number): Condition {
   const same = before?.find(({ type, status }) => type === condition.type && status === condition.status);
-  return same === undefined ? condition : { ...condition, lastTransitionTime: same.lastTransitionTime };
+  return { ...condition, lastTransitionTime: same?.lastTransitionTime ?? formatTimestamp(epochMs) };
 }

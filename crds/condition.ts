@@ -1,15 +1,15 @@
 import { z } from "zod";
 import { timestamp } from "./timestamp.ts";
 
-/** Types of the conditions that the controller writes. */
-export const conditionTypes = ["Ready", "Reconciling", "Stalled", "Bound"] as const;
+/** The conditions that the controller writes; it reads those of a newer one, too. */
+export type ConditionType = "Ready" | "Reconciling" | "Stalled" | "Bound" | "GuestReady";
 
 /** Longest message of a condition and of a restart's record, in characters. */
 export const longestMessage = 1024;
 
 /** A condition as Kubernetes' API conventions define it. */
 export const condition = z.object({
-  type: z.enum(conditionTypes).describe("Which question this condition answers."),
+  type: z.string().min(1).max(316).describe("Which question this condition answers."),
   status: z.enum(["True", "False", "Unknown"]).describe("The answer."),
   observedGeneration: z.int().describe("metadata.generation that the answer is about."),
   lastTransitionTime: timestamp.describe("When the answer last changed."),

@@ -2,22 +2,29 @@ import { z } from "zod";
 import { rules } from "./custom-resource.ts";
 import { restartMode } from "./restart.ts";
 
+/** How a guest can be asked to shut down or to reboot. */
+export const signals = ["Agent", "ACPI"] as const;
+/** How a guest can be asked to shut down or to reboot. */
+export type Signal = (typeof signals)[number];
+
 const soft = z
   .object({
     via: z
-      .enum(["Shutdown"])
+      .enum(["Shutdown", "Reboot"])
       .default("Shutdown")
       .describe(
-        "Shutdown: the guest is shut down and started again, so that a changed configuration is applied.",
+        "Shutdown: the guest is shut down and started again, so that a changed configuration is applied. " +
+          "Reboot: it is asked to reboot in place; the domain is never off, and its configuration stays as it is. " +
+          "What proves a reboot in place does not survive a crash of the controller unless the guest has an agent.",
       ),
     signals: z
-      .array(z.enum(["Agent", "ACPI"]))
+      .array(z.enum(signals))
       .min(1)
-      .max(2)
-      .default(["Agent", "ACPI"])
+      .max(signals.length)
+      .default([...signals])
       .describe(
         "How the guest is asked, in this order. ACPI presses the virtual power button. Agent asks the QEMU " +
-          "guest agent; it is skipped at once where no agent is connected, and this version connects to none.",
+          "guest agent; it is skipped at once where no agent is connected.",
       )
       .meta({ "x-kubernetes-list-type": "set" }),
     timeoutSeconds: z
@@ -38,21 +45,16 @@ const soft = z
       ),
   })
   .prefault({})
-  .meta({
-    description: "The graceful way.",
-    ...rules([
-      "!has(self.signals) || self.signals.exists(signal, signal == 'ACPI')",
-      "signals must contain ACPI: this version asks no guest agent, so the guest would not be asked at all",
-    ]),
-  });
+  .describe("The graceful way.");
 
 const hard = z
   .object({
     via: z
-      .enum(["PowerCycle"])
+      .enum(["PowerCycle", "Reset"])
       .default("PowerCycle")
       .describe(
-        "PowerCycle: the domain is destroyed and started. The guest gets no chance to write its data.",
+        "PowerCycle: the domain is destroyed and started. Reset: its reset button is pressed; it is never off, and " +
+          "its configuration stays as it is. Either way the guest gets no chance to write its data.",
       ),
   })
   .prefault({})
@@ -89,6 +91,43 @@ export const restartPolicy = z
       .describe(
         "What happens to a paused guest, which cannot hear any signal. Block: the request waits until it is " +
           "resumed. Force: it is power-cycled, unless the mode is Soft.",
+      ),
+    whenBusy: z
+      .enum(["Block", "Force"])
+      .default("Block")
+      .describe(
+        "What a hard restart does while libvirt copies a disk, backs it up or dumps the guest's memory. Block: it " +
+          "waits until the job is over. Force: the power is cut, and the job is lost. A migration is always waited for.",
+      ),
+    whenSaved: z
+      .enum(["Block", "Discard"])
+      .default("Block")
+      .describe(
+        "What happens to a domain that is off with its guest's memory saved on disk. Block: the request waits until " +
+          "somebody starts the domain or removes the saved image. Discard: it is started anew, and the saved memory is lost.",
+      ),
+    marks: z
+      .enum(["Domain", "None"])
+      .default("Domain")
+      .describe(
+        "Where a restart is recorded before the guest is touched. Domain: in the domain's own metadata, which " +
+          "survives whatever happens to the controller and to the API server. None: only in this status, for " +
+          "hypervisors where the controller lacks libvirt's permission to write a domain; a restart during which " +
+          "the controller dies then ends as Unverified.",
+      ),
+    verifyGuest: z
+      .object({
+        timeoutSeconds: z
+          .int()
+          .min(1)
+          .max(86_400)
+          .default(300)
+          .describe("How long the agent of the new boot may take to answer before the restart has failed."),
+      })
+      .optional()
+      .describe(
+        "With it a restart has succeeded only once the QEMU guest agent of the new boot answers. Without it, once " +
+          "the new boot runs.",
       ),
   })
   .prefault({})

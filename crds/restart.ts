@@ -66,6 +66,9 @@ export const restartEvidence = [
   "RequestMarkSeen",
   "DomainIDChanged",
   "DomainRecord",
+  "RebootEvent",
+  "BootIDChanged",
+  "AgentReady",
 ] as const;
 /** What was seen that proves a restart. */
 export type RestartEvidence = (typeof restartEvidence)[number];
@@ -85,6 +88,12 @@ export const restartAttempt = z
     stage: z.enum(restartStages).describe("What it is doing."),
     stageStartedAt: timestamp.describe("When the stage began."),
     startedAt: timestamp.describe("When the attempt began."),
+    recordedIn: z
+      .enum(["Domain", "Status"])
+      .optional()
+      .describe(
+        "Where the attempt is on record. Domain: in the domain's metadata. Status: only here. Absent: nowhere yet.",
+      ),
     forcedBecause: z
       .string()
       .optional()
@@ -112,7 +121,9 @@ export const restartRecord = z
         "What proves it. StopEvent: libvirt said that the domain stopped. DomainOff: it was seen to be off. " +
           "BootMarkGone: the running boot no longer carries the mark of the old one. RequestMarkSeen: it carries " +
           "the mark that only a later boot can have. DomainIDChanged: it runs under another ID. " +
-          "DomainRecord: the domain's metadata says that the request was served.",
+          "DomainRecord: the domain's metadata says that the request was served. RebootEvent: libvirt said that the " +
+          "guest rebooted in place after it had been asked. BootIDChanged: the guest agent tells another boot ID than " +
+          "before. AgentReady: the guest agent of the new boot answers.",
       ),
     reason: z.string().describe("Why it ended so, as one word for programs."),
     message: z.string().max(longestMessage).describe("Why it ended so, in words for people."),

@@ -131,7 +131,8 @@ const status = z
       .optional()
       .describe(
         "Ready: the domain is known and no restart is under way. Reconciling: a restart is under way. " +
-          "Stalled: somebody has to act. Bound: the domain exists. Reconciling and Stalled are only there while True.",
+          "Stalled: somebody has to act. Bound: the domain exists. GuestReady: the guest agent is connected; there " +
+          "only where the domain has a channel for one. Reconciling and Stalled are only there while True.",
       )
       .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   })
@@ -169,13 +170,34 @@ export type ParsedVirtualMachine =
 /**
  * Reads a VirtualMachine as it came from the API server, fills in the defaults and drops every field that
  * is not the controller's business. A CRD of another version may let through what this one does not
- * expect: that is an answer, not an exception.
+ * expect: in the spec that is an answer, not an exception; in the status it is left out, so that the words of a newer
+ * controller do not stop an older one.
  */
 export function parseVirtualMachine(resource: unknown): ParsedVirtualMachine {
   const result = virtualMachine.safeParse(resource);
-  return result.success
-    ? { kind: "Valid", virtualMachine: result.data }
-    : { kind: "Invalid", message: z.prettifyError(result.error) };
+  if (result.success) return { kind: "Valid", virtualMachine: result.data };
+  const unreadable = result.error.issues.filter(({ path }) => path[0] === "status");
+  if (unreadable.length === 0) return { kind: "Invalid", message: z.prettifyError(result.error) };
+  const { status: written, ...rest } = resource as { status: unknown };
+  return parseVirtualMachine({
+    ...rest,
+    status: readablePart(
+      written,
+      unreadable.map(({ path }) => path),
+    ),
+  });
+}
+
+/** A status without the fields, and without the items of lists, that cannot be read. */
+function readablePart(status: unknown, unreadable: PropertyKey[][]): Record<string, unknown> | undefined {
+  if (typeof status !== "object" || status === null) return undefined;
+  const kept = Object.entries(status).map(([field, value]: [string, unknown]) => {
+    const items = unreadable.filter((path) => path[1] === field).map((path) => path[2]);
+    if (items.length === 0) return [field, value];
+    const isList = Array.isArray(value) && items.every((item) => typeof item === "number");
+    return [field, isList ? value.filter((_item, index) => !items.includes(index)) : undefined];
+  });
+  return Object.fromEntries(kept);
 }
 
 /** Reads the value of the annotation restart-mode; undefined for a value that is no mode. */

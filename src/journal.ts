@@ -72,10 +72,14 @@ function logPerformance(
 const done = {
   Mark: "marked",
   Shutdown: "asked the guest to shut down",
+  Reboot: "asked the guest to reboot",
   Destroy: "cut the power",
+  Reset: "pressed the reset button",
+  Wake: "woke the guest up",
+  Resume: "resumed the guest",
   Start: "started",
   Settle: "the result is on the domain",
-  Release: "the guest may reboot by itself again",
+  Release: "the guest may reboot and power off by itself again",
 } as const satisfies Record<Performance["effect"]["kind"], string>;
 
 function rounded(ms: number): number {

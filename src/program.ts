@@ -4,13 +4,15 @@ import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
 import { Reconciler } from "../controller/reconcile.ts";
+import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
 import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
 import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
+import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue } from "./kubernetes/work-queue.ts";
-import { keyOf, parseKey } from "./kubernetes/resource.ts";
+import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
@@ -30,11 +32,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     client,
     reportingController: "warmboot.dev/controller",
     reportingInstance: hostname(),
-    onDrop: ({ reason, regarding }, error) =>
-      log.warn({ name: regarding.metadata.name, reason, err: error }, "an Event was dropped"),
+    onDrop: ({ reason, regarding }, error) => logDrop(log, regarding.metadata, reason, error),
   });
   const queue = new WorkQueue({
-    onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; it is tried again"),
+    onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({
     client,
@@ -59,29 +60,34 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       }),
     (changed) => {
       enqueue(queue, virtualMachines, changed);
+      if (reconciler === undefined) return;
       for (const key of reconciler.orphans()) queue.add(key);
+      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     },
   );
-  const reconciler = new Reconciler({
-    virtualMachines,
-    hypervisor,
-    clock: systemClock,
-    journal: createJournal(log),
-  });
+  let reconciler: Reconciler | undefined;
 
   log.info({ connect: options.connect, kubernetes: client.server, namespace: options.namespace }, "starting");
-  signal.addEventListener("abort", () => reconciler.end(), { once: true });
+  signal.addEventListener("abort", () => reconciler?.end(), { once: true });
   hypervisor.start();
   const watching = virtualMachines.run(signal);
   try {
     // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
     await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
-    log.info({ virtualMachines: [...virtualMachines.keys()].length }, "ready");
-    await queue.run(options.workers, (key) => reconcileOnce(key, reconciler, queue), signal);
+    const cluster = await clusterUid(client, {
+      signal,
+      onError: (error, ms) => logClusterError(log, error, ms),
+    });
+    const journal = createJournal(log);
+    const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
+    reconciler = ready;
+    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+    log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
+    await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-  log.info({ attempts: reconciler.attempts }, "ending; restarts under way are kept for the next run");
+  log.info({ attempts: reconciler?.attempts ?? 0 }, "ending; restarts under way are kept for the next run");
   await Promise.race([
     virtualMachines.drained(),
     new Promise((resolve) => setTimeout(resolve, farewellMs).unref()),
@@ -104,9 +110,43 @@ async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQue
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
 }
 
+/** Restarts that resources which are gone have left on domains that no other resource names. */
+async function adoptOrphans({
+  hypervisor,
+  virtualMachines,
+  reconciler,
+  queue,
+}: {
+  hypervisor: LibvirtHypervisor;
+  virtualMachines: ApiVirtualMachines;
+  reconciler: Reconciler;
+  queue: WorkQueue;
+}): Promise<void> {
+  for (const domain of hypervisor.domains()) {
+    if (virtualMachines.naming(domain).length > 0) continue;
+    // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+    const key = await reconciler.adoptOrphan(domain);
+    if (key !== undefined) queue.add(key);
+  }
+}
+
+function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
+  const why = error instanceof Error ? error.message : String(error);
+  log.error(
+    `the namespace kube-system, whose UID names this cluster, cannot be read (see deploy/rbac.yaml): ${why}; ` +
+      `trying again in ${(retryInMs / 1000).toFixed(1)} s`,
+  );
+}
+
 function enqueue(queue: WorkQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
   for (const key of keys) queue.add(key);
+}
+
+function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, error: unknown): void {
+  const what = `the Event ${reason} was dropped`;
+  if (error === undefined) log.warn({ namespace, name }, what);
+  else logApiFailure(log.warn.bind(log), { what, error, about: { namespace, name } });
 }
 
 function logSession(log: Logger, event: SessionEvent): void {
@@ -115,7 +155,7 @@ function logSession(log: Logger, event: SessionEvent): void {
       log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
       return;
     case "Disconnected":
-      log.error(`${event.error.message}; tried again in ${(event.retryInMs / 1000).toFixed(1)} s`);
+      log.error(`${event.error.message}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`);
       return;
     case "Lifecycle":
       log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");

@@ -9,8 +9,9 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
+import { logApiFailure } from "./api-failure.ts";
 import type { KubernetesClient } from "./kubernetes/client.ts";
-import { ApiError, UnreachableError } from "./kubernetes/errors.ts";
+import { ApiError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
 import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
@@ -54,7 +55,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       trim: parse,
       indexes: { domain: domainNames },
       onEvent: (event) => {
-        if (event.type === "Modified" && onlyStatusDiffers(event.object, event.previous)) return;
+        if (event.type === "Modified" && isEcho(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
         if (event.type !== "Modified") options.onClaim(event.object);
       },
@@ -74,6 +75,11 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   get(key: Key): VirtualMachine | undefined {
     return this.#reflector.store.get(key);
+  }
+
+  watches(key: Key): boolean {
+    const { namespace } = this.#options;
+    return namespace === undefined || parseKey(key).namespace === namespace;
   }
 
   naming({ name, uuid }: Pick<Domain, "name" | "uuid">): VirtualMachine[] {
@@ -138,10 +144,11 @@ export class ApiVirtualMachines implements VirtualMachines {
       );
       return this.#taken(key, outcome);
     } catch (error) {
-      log.warn({ ...parseKey(key), err: error }, "the status could not be written; it is tried again");
-      const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
-      if (retryAfterMs === undefined) queue.addRateLimited(key);
-      else queue.addAfter(key, retryAfterMs);
+      const retryInMs = error instanceof ApiError ? error.retryAfterMs : undefined;
+      const what = "the status could not be written, and will be again";
+      logApiFailure(log.warn.bind(log), { what, error, retryInMs, about: parseKey(key) });
+      if (retryInMs === undefined) queue.addRateLimited(key);
+      else queue.addAfter(key, retryInMs);
       return "Queued";
     }
   }
@@ -153,6 +160,8 @@ export class ApiVirtualMachines implements VirtualMachines {
         queue.forget(key);
         const written = parse(outcome.object);
         this.#reflector.accept(written);
+        // An attempt that only the status has on record goes on when it is written.
+        if (written.status.attempt?.recordedIn === "Status") queue.add(key);
         return written;
       }
       case "Conflict":
@@ -195,12 +204,13 @@ function domainNames(virtualMachine: VirtualMachine): string[] {
   return [reference.kind === "UUID" ? reference.uuid : reference.name];
 }
 
-/** The echo of one's own write, most of the time: nothing that a decision depends on. */
-function onlyStatusDiffers(now: VirtualMachine, before: VirtualMachine): boolean {
+/** The echo of one's own write, which is known since its reply. A status that somebody else wrote is put right. */
+function isEcho(now: VirtualMachine, before: VirtualMachine): boolean {
   return (
     now.metadata.generation === before.metadata.generation &&
     now.metadata.deletionTimestamp === before.metadata.deletionTimestamp &&
-    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations)
+    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations) &&
+    isDeepStrictEqual(now.status, before.status)
   );
 }
 
@@ -209,15 +219,5 @@ function logReadError(log: Logger, error: unknown, retryInMs: number): void {
     log.error(error.message);
     return;
   }
-  const retry = `tried again in ${(retryInMs / 1000).toFixed(1)} s`;
-  if (error instanceof UnreachableError) log.error(`${error.message}; ${retry}`);
-  else if (error instanceof ApiError && error.code === 404) {
-    log.error(
-      `the cluster has no VirtualMachine resource: kubectl apply -f crds/virtualmachines.warmboot.dev.yaml; ${retry}`,
-    );
-  } else if (error instanceof ApiError && error.code === 403) {
-    log.error(
-      `this identity may not read VirtualMachines (see deploy/rbac.yaml): ${error.message}; ${retry}`,
-    );
-  } else log.error({ err: error }, `VirtualMachines could not be read; ${retry}`);
+  logApiFailure(log.error.bind(log), { what: "VirtualMachines could not be read", error, retryInMs });
 }

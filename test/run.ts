@@ -4,18 +4,41 @@
  *
  *     node test/run.ts [file or pattern ...]
  */
-import { spawn } from "node:child_process";
-import { everyPart, setUp } from "./support/setup.ts";
+import { spawn, type ChildProcess } from "node:child_process";
+import { atExit } from "./support/at-exit.ts";
+import { onInterruption } from "./support/interruption.ts";
+import { setUp } from "./support/setup.ts";
+
+let tests: ChildProcess | undefined;
+let interrupted: number | undefined;
+onInterruption((exitCode, signal) => {
+  interrupted = exitCode;
+  if (tests === undefined) process.exit(exitCode);
+  signalTests(signal);
+});
 
 const patterns = process.argv.slice(2);
-await setUp(everyPart, (line) => console.log(line));
-const tests = spawn(
+await setUp((line) => console.log(line)).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});
+tests = spawn(
   process.execPath,
   // A test that waits for what never comes fails instead of holding up all others.
   ["--test", "--test-timeout=600000", ...(patterns.length > 0 ? patterns : ["test/**/*.test.ts"])],
-  { stdio: "inherit" },
+  // In a process group of their own: Node's runner would leave the files that it runs behind.
+  { stdio: ["ignore", "inherit", "inherit"], detached: true },
 );
+atExit(() => signalTests("SIGKILL"));
 tests.on("exit", (code, signal) => {
-  process.exitCode = code ?? 1;
-  if (signal !== null) console.error(`the tests were ended by ${signal}`);
+  if (signal !== null && interrupted === undefined) console.error(`the tests were ended by ${signal}`);
+  process.exit(interrupted ?? code ?? 1);
 });
+
+function signalTests(signal: NodeJS.Signals): void {
+  try {
+    if (tests?.pid !== undefined) process.kill(-tests.pid, signal);
+  } catch {
+    // Nobody is left.
+  }
+}

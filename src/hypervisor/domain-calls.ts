@@ -1,11 +1,15 @@
 import {
   Affect,
+  BlockJobType,
   CreateFlag,
+  decodeJobOperation,
   DestroyFlag,
+  JobType,
   LibvirtError,
   LifecycleAction,
   LifecycleTrigger,
   MetadataType,
+  nameOf,
   procedures,
   ShutdownFlag,
   XmlFlag,
@@ -13,26 +17,37 @@ import {
   type ErrorCodeName,
   type Procedure,
   type Session,
+  type SessionCallOptions,
 } from "libvirt";
-import { XMLParser } from "fast-xml-parser";
-import type { Effect, RequestMark } from "../../controller/ports.ts";
-import { bootMark, parseRequestMark, requestMark, requestMarkUri, type MetadataElement } from "./marks.ts";
+import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
+import type { Signal } from "../../crds/restart-policy.ts";
+import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
+import { parseDomainXml, type DomainXml } from "./domain-xml.ts";
+import { bootMark, parseRequestMark, requestMark, type MetadataElement } from "./marks.ts";
 
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
 /** Huge memory and passed-through devices make a start slow, and its failure must be libvirt's, not ours. */
 const startTimeoutMs = 600_000;
+/**
+ * libvirt answers for an agent when its guest is off, or after a minute. That the guest goes down is told by events:
+ * this long is only waited for a refusal.
+ */
+const agentSignalTimeoutMs = 1000;
 
 /** What a driver takes where they differ: libvirt's test driver knows no flags, and its guests no buttons. */
 interface DriverFlags {
-  shutdown: number;
+  signal: Readonly<Record<Signal, number>>;
   start: number;
 }
 
 const flagsOfDriver: Readonly<Record<string, DriverFlags>> = {
-  test: { shutdown: ShutdownFlag.Default, start: CreateFlag.None },
+  test: { signal: { ACPI: ShutdownFlag.Default, Agent: ShutdownFlag.Default }, start: CreateFlag.None },
 };
-const defaultFlags: DriverFlags = { shutdown: ShutdownFlag.AcpiPowerButton, start: CreateFlag.ForceBoot };
+const defaultFlags: DriverFlags = {
+  signal: { ACPI: ShutdownFlag.AcpiPowerButton, Agent: ShutdownFlag.GuestAgent },
+  start: CreateFlag.ForceBoot,
+};
 
 /** The calls about one domain, over a session. They reject as Session.call does. */
 export class DomainCalls {
@@ -82,39 +97,132 @@ export class DomainCalls {
     return (await this.#metadata(bootMark(attempt).uri, Affect.Live)) !== undefined;
   }
 
+  /** What the XML of the running boot says. */
+  async liveXml(): Promise<DomainXml> {
+    return this.#xml(XmlFlag.None);
+  }
+
+  /** What libvirt is doing with the running domain or with one of these disks; a driver may have no jobs. */
+  async job(disks: readonly string[]): Promise<Job | undefined> {
+    try {
+      return (await this.#domainJob()) ?? (await this.#diskJob(disks));
+    } catch (error) {
+      if (isRefusal(error, "NO_SUPPORT")) return undefined;
+      throw error;
+    }
+  }
+
+  async #domainJob(): Promise<Job | undefined> {
+    const { type, params } = await this.#session.call(procedures.domainGetJobStats, {
+      dom: this.#dom,
+      flags: 0,
+    });
+    if (type !== JobType.Bounded && type !== JobType.Unbounded) return undefined;
+    const operation = decodeJobOperation(params);
+    const kind = operation === "MigrationIn" || operation === "MigrationOut" ? "Migration" : "Other";
+    return { kind, what: operation };
+  }
+
+  async #diskJob(disks: readonly string[]): Promise<Job | undefined> {
+    const jobs = await Promise.all(
+      disks.map(async (path) => {
+        const args = { dom: this.#dom, path, flags: 0 };
+        const { found, type } = await this.#session.call(procedures.domainGetBlockJobInfo, args);
+        return found === 1 ? `${nameOf(BlockJobType, type)} of disk ${path}` : undefined;
+      }),
+    );
+    const what = jobs.find((one) => one !== undefined);
+    return what === undefined ? undefined : { kind: "Other", what };
+  }
+
+  /** Why one of these disks cannot be read; undefined where all can. */
+  async storageProblem(disks: readonly string[]): Promise<string | undefined> {
+    for (const path of disks) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- The first disk that cannot be read is enough.
+        await this.#session.call(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
+      } catch (error) {
+        if (error instanceof LibvirtError) return `disk ${path}: ${error.message}`;
+        throw error;
+      }
+    }
+    return undefined;
+  }
+
+  /** What the guest agent answers; undefined where it does not. */
+  async askAgent(question: "Ping" | "BootID"): Promise<{ bootId?: string | undefined } | undefined> {
+    if (!(await agentAnswers(this.#session, this.#dom))) return undefined;
+    return question === "Ping" ? {} : { bootId: await agentBootId(this.#session, this.#dom) };
+  }
+
   /** Carries out one effect of the controller. */
   async perform(effect: Effect): Promise<void> {
     const dom = this.#dom;
     switch (effect.kind) {
       case "Mark":
-        if (effect.running) {
-          await this.#setMetadata(bootMark(effect.mark.attempt), Affect.Live);
-          await this.#onReboot(LifecycleAction.Destroy);
-        }
-        await this.#setMetadata(requestMark(effect.mark), Affect.Config);
+        await this.#mark(effect);
         return;
       case "Shutdown":
-        await this.#effect(procedures.domainShutdownFlags, { dom, flags: this.#flags.shutdown });
+        await this.#signal(procedures.domainShutdownFlags, effect.signal);
+        return;
+      case "Reboot":
+        await this.#signal(procedures.domainReboot, effect.signal);
         return;
       case "Destroy":
         await this.#effect(procedures.domainDestroyFlags, { dom, flags: DestroyFlag.Default });
+        return;
+      case "Reset":
+        await this.#effect(procedures.domainReset, { dom, flags: 0 });
+        return;
+      case "Wake":
+        await this.#effect(procedures.domainPmWakeup, { dom, flags: 0 });
+        return;
+      case "Resume":
+        await this.#effect(procedures.domainResume, { dom });
         return;
       case "Start":
         await this.#effect(
           procedures.domainCreateWithFlags,
           { dom, flags: this.#flags.start },
-          startTimeoutMs,
+          { timeoutMs: startTimeoutMs },
         );
         return;
       case "Settle":
         await this.#setMetadata(requestMark(effect.mark), Affect.Config);
         return;
       case "Release":
-        await this.#onReboot(await this.#configuredRebootAction());
+        await this.#restoreActions();
         return;
       default:
         effect satisfies never;
     }
+  }
+
+  async #mark({ mark, running }: Effect & { kind: "Mark" }): Promise<void> {
+    if (running) {
+      await this.#setMetadata(bootMark(mark.attempt), Affect.Live);
+      // An earlier mark of the same attempt may have changed them.
+      if (mark.inPlace === true) await this.#restoreActions();
+      else await this.#endInOff();
+    }
+    await this.#setMetadata(requestMark(mark), Affect.Config);
+  }
+
+  async #signal(
+    procedure: Procedure<{ dom: LibvirtDomain; flags: number }, object>,
+    signal: Signal,
+  ): Promise<void> {
+    const args = { dom: this.#dom, flags: this.#flags.signal[signal] };
+    if (signal === "ACPI") {
+      await this.#effect(procedure, args);
+      return;
+    }
+    // One that hangs would hold the call for a minute, and count as asked.
+    if (!(await agentAnswers(this.#session, this.#dom)))
+      throw new AgentSilentError(
+        `the guest agent of domain ${this.#dom.name} is connected and does not answer`,
+      );
+    await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
   }
 
   async #setMetadata({ uri, key, xml }: MetadataElement, flags: number): Promise<void> {
@@ -144,12 +252,33 @@ export class DomainCalls {
     }
   }
 
-  /** What the running boot does when the guest reboots. A driver without that choice has no guest that could. */
-  async #onReboot(action: number): Promise<void> {
+  /** The guest's reboot and its poweroff both end in a domain that is off. */
+  async #endInOff(): Promise<void> {
+    try {
+      await this.#onLifecycle(LifecycleTrigger.Reboot, LifecycleAction.Destroy);
+    } catch (error) {
+      // libvirt refuses this beside a poweroff that restarts; few domains have one, so it is not asked for first.
+      if (!isRefusal(error, "CONFIG_UNSUPPORTED")) throw error;
+      await this.#onLifecycle(LifecycleTrigger.PowerOff, LifecycleAction.Destroy);
+      await this.#onLifecycle(LifecycleTrigger.Reboot, LifecycleAction.Destroy);
+    }
+  }
+
+  /** The running boot reacts again as the persistent configuration says, which it began with. */
+  async #restoreActions(): Promise<void> {
+    const { onReboot = "restart", onPoweroff = "destroy" } = await this.#xml(XmlFlag.Inactive);
+    // The reboot comes first: libvirt refuses a poweroff that restarts beside a reboot that destroys.
+    await this.#onLifecycle(LifecycleTrigger.Reboot, lifecycleActions.get(onReboot));
+    if (onPoweroff !== "destroy")
+      await this.#onLifecycle(LifecycleTrigger.PowerOff, lifecycleActions.get(onPoweroff));
+  }
+
+  /** What the running boot does on a trigger. A driver without that choice has no guest that could pull it. */
+  async #onLifecycle(type: number, action: number = LifecycleAction.Restart): Promise<void> {
     try {
       await this.#effect(procedures.domainSetLifecycleAction, {
         dom: this.#dom,
-        type: LifecycleTrigger.Reboot,
+        type,
         action,
         flags: Affect.Live,
       });
@@ -158,24 +287,27 @@ export class DomainCalls {
     }
   }
 
-  /** The reboot action of the persistent configuration, which the running boot began with. */
-  async #configuredRebootAction(): Promise<number> {
-    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, {
-      dom: this.#dom,
-      flags: XmlFlag.Inactive,
-    });
-    const document = new XMLParser().parse(xml) as { domain?: { on_reboot?: string } };
-    return rebootActions.get(document.domain?.on_reboot ?? "restart") ?? LifecycleAction.Restart;
+  async #xml(flags: number): Promise<DomainXml> {
+    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
+    return parseDomainXml(xml);
   }
 
   /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
-  async #effect<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, timeoutMs = effectTimeoutMs): Promise<R> {
-    return this.#session.call(procedure, args, { timeoutMs, waitsFor: "Domain" });
+  async #effect<A, R>(
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    options: SessionCallOptions = {},
+  ): Promise<R> {
+    return this.#session.call(procedure, args, {
+      timeoutMs: effectTimeoutMs,
+      waitsFor: "Domain",
+      ...options,
+    });
   }
 }
 
-/** libvirt's words for reboot actions in XML. */
-const rebootActions: ReadonlyMap<string, number> = new Map([
+/** libvirt's words for lifecycle actions in XML. */
+const lifecycleActions: ReadonlyMap<string, number> = new Map([
   ["destroy", LifecycleAction.Destroy],
   ["restart", LifecycleAction.Restart],
   ["rename-restart", LifecycleAction.RestartRename],

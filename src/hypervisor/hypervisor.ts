@@ -8,11 +8,14 @@ import type {
   Look,
   Marks,
   Outcome,
+  Question,
+  Sight,
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
 import { DomainCalls } from "./domain-calls.ts";
-import { Mirror } from "./mirror.ts";
+import type { DomainXml } from "./domain-xml.ts";
+import { Mirror, type Answer } from "./mirror.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 
 /** Whether the hypervisor can be asked. */
@@ -87,18 +90,24 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#mirror.find(reference)?.domain;
   }
 
+  /** All domains as last heard of. */
+  domains(): Domain[] {
+    return this.#mirror.domains();
+  }
+
   async glance(reference: DomainReference): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
-    if (!entry.stale) return { kind: "Present", domain: entry.domain };
-    return this.#asking(entry.domain, async (calls) => ({
-      kind: "Present",
-      domain: await this.#refresh(entry.domain, calls),
-    }));
+    if (!entry.stale && entry.knowsAgent) return { kind: "Present", domain: entry.domain };
+    return this.#asking(entry.domain, async (calls) => {
+      const eventsBefore = this.#mirror.events(entry.domain.uuid);
+      const xml = entry.knowsAgent || entry.domain.id === undefined ? undefined : await calls.liveXml();
+      return { kind: "Present", domain: await this.#refresh(entry.domain, calls, { xml, eventsBefore }) };
+    });
   }
 
-  async look(reference: DomainReference, attempt: string | undefined): Promise<Look> {
+  async look(reference: DomainReference, question: Question): Promise<Look> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
@@ -112,10 +121,14 @@ export class LibvirtHypervisor implements Hypervisor {
         const marks: Marks = { bootMark: false, next };
         // A domain that is off has no boot to tell apart, and its start should not wait.
         if (before.id === undefined) return { kind: "Present", domain: before, persistent, marks };
-        const marksOfBoot = await bootMarks(calls, attempt ?? next?.attempt);
-        const domain = await this.#refresh(before, calls);
+        const eventsBefore = this.#mirror.events(before.uuid);
+        const [marksOfBoot, { xml, ...sight }] = await Promise.all([
+          bootMarks(calls, question.attempt ?? next?.attempt),
+          sightOfBoot(calls, before, question),
+        ]);
+        const domain = await this.#refresh(before, calls, { xml, eventsBefore });
         if (domain.id === before.id)
-          return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot } };
+          return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot }, ...sight };
       }
       return {
         kind: "Unreachable",
@@ -132,18 +145,22 @@ export class LibvirtHypervisor implements Hypervisor {
     return outcomeOf(() => calls.perform(effect));
   }
 
-  async #refresh({ uuid }: Domain, calls: DomainCalls): Promise<Domain> {
-    const eventsBefore = this.#mirror.events(uuid);
+  /** `xml` is what the XML of the running boot has said since so many events had come. */
+  async #refresh(
+    { uuid }: Domain,
+    calls: DomainCalls,
+    { xml, eventsBefore }: { xml?: DomainXml | undefined; eventsBefore: number } = {
+      eventsBefore: this.#mirror.events(uuid),
+    },
+  ): Promise<Domain> {
     const [{ name, id }, { state, reason }] = await Promise.all([calls.identity(), calls.state()]);
-    const lastStop = this.#mirror.find({ kind: "UUID", uuid })?.domain.lastStop;
     const told = decodeState(state, reason);
-    const domain: Domain = { uuid, name, id, ...told, lastStop };
+    const domain: Answer = { uuid, name, id, ...told, agent: xml?.agent, knowsAgent: xml !== undefined };
     // libvirtd forgets the reason when it is restarted, and keeps it when the saved image is removed.
     if (told.state === "Shutoff" && (told.reason === "Saved" || told.reason === "Unknown")) {
       domain.reason = (await calls.hasSavedImage()) ? "Saved" : "Unknown";
     }
-    this.#mirror.set(domain, eventsBefore);
-    return domain;
+    return this.#mirror.set(domain, eventsBefore);
   }
 
   async #asking<T extends Glance>(
@@ -173,6 +190,23 @@ export class LibvirtHypervisor implements Hypervisor {
     clearTimeout(this.#outage);
     this.#outage = undefined;
   }
+}
+
+/** What a look at a running domain finds beyond its marks. */
+async function sightOfBoot(
+  calls: DomainCalls,
+  { state, reason }: Domain,
+  { jobs, agent: question }: Question,
+): Promise<Omit<Sight, "domain" | "persistent" | "marks"> & { xml: DomainXml }> {
+  const xml = await calls.liveXml();
+  const isStuck = state === "Paused" && reason === "IOError";
+  const isAsked = question !== undefined && state === "Running" && xml.agent === "Connected";
+  const [job, storageProblem, agent] = await Promise.all([
+    jobs === true ? calls.job(xml.disks) : undefined,
+    isStuck ? calls.storageProblem(xml.disks) : undefined,
+    isAsked ? calls.askAgent(question) : undefined,
+  ]);
+  return { xml, job, storageProblem, agent };
 }
 
 /** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */

@@ -1,6 +1,6 @@
 import { XMLBuilder, XMLParser } from "fast-xml-parser";
 import { z } from "zod";
-import type { RequestMark } from "../../controller/ports.ts";
+import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
 
@@ -12,9 +12,6 @@ export interface MetadataElement {
   key: string;
   xml: string;
 }
-
-/** Namespace of the request mark: one a domain, replaced by each request. */
-export const requestMarkUri = "https://warmboot.dev/request";
 
 /** Namespace of an attempt's boot mark: one an attempt, so that nobody takes another's mark for his own. */
 export function bootMarkUri(attempt: string): string {
@@ -51,12 +48,14 @@ const parser = new XMLParser({
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
-  const { attempt, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } = mark;
+  const { attempt, cluster, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } =
+    mark;
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);
   const $ = withoutUndefined({
     attempt,
+    cluster,
     resource,
     owner,
     restartGeneration,
@@ -68,6 +67,8 @@ export function requestMark(mark: RequestMark): MetadataElement {
     result,
     method,
     wasOff: wasOff === true ? "yes" : undefined,
+    inPlace: mark.inPlace === true ? "yes" : undefined,
+    bootId: mark.bootId,
     servedGeneration: servedBefore.observedRestartGeneration,
     servedToken: servedBefore.observedRestartToken,
   });
@@ -86,6 +87,7 @@ const tokens = z.string().transform((text, context): unknown => {
 
 const attributes = z.object({
   attempt: z.string().regex(/^[0-9a-f]{32}$/),
+  cluster: z.string(),
   resource: z.string(),
   owner: z.string(),
   restartGeneration: z.coerce.number().int().optional(),
@@ -97,6 +99,8 @@ const attributes = z.object({
   result: z.enum(restartResults).optional(),
   method: z.enum(restartMethods).optional(),
   wasOff: z.literal("yes").optional(),
+  inPlace: z.literal("yes").optional(),
+  bootId: z.string().optional(),
   servedGeneration: z.coerce.number().int().optional(),
   servedToken: z.string().optional(),
 });
@@ -106,18 +110,21 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   if (xml.length > longestMarkLength) return undefined;
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
-  const { attempt, resource, owner, result, method } = parsed.data;
+  const { attempt, cluster, resource, owner, result, method, bootId } = parsed.data;
   const { restartGeneration, restartToken, joinedTokens, mode, requestedAt } = parsed.data;
   const { servedGeneration, servedToken } = parsed.data;
   const startedAtMs = parseTimestamp(parsed.data.startedAt);
   if (startedAtMs === undefined) return undefined;
   return {
     attempt,
+    cluster,
     resource,
     owner,
     request: { restartGeneration, restartToken, joinedTokens, mode, requestedAt },
     servedBefore: { observedRestartGeneration: servedGeneration, observedRestartToken: servedToken },
     wasOff: parsed.data.wasOff === "yes",
+    inPlace: parsed.data.inPlace === "yes",
+    bootId,
     startedAtMs,
     result,
     method,

@@ -1,4 +1,5 @@
 import type { DomainEvent, ListedDomain } from "libvirt";
+import { rebootBurstMs } from "../../controller/boot.ts";
 import type { Domain, DomainReference, Instant } from "../../controller/ports.ts";
 
 /** A domain as the mirror has it. */
@@ -8,7 +9,12 @@ interface Entry {
   readonly events: number;
   /** How many of them had come when the hypervisor was asked for what `domain` says. */
   readonly eventsSeen: number;
+  /** Whether the agent's state is known since the last connection began: no list tells of it. */
+  readonly knowsAgent: boolean;
 }
+
+/** What an answer of the hypervisor says of a domain; without `agent` where it was not asked for that. */
+export type Answer = Omit<Domain, "lastStop" | "lastReboot" | "connection"> & { knowsAgent?: boolean };
 
 /**
  * The domains of one hypervisor as its list and its events told of them, so that a resource at rest costs no
@@ -17,20 +23,29 @@ interface Entry {
 export class Mirror {
   readonly #byUuid = new Map<string, Entry>();
   readonly #uuidByName = new Map<string, string>();
+  #connection = 0;
 
-  /** Starts over from a full list; only the times at which domains stopped are kept. */
+  /** Starts over from a full list; only what no list tells is kept: times, and whether there is an agent. */
   reset(domains: readonly ListedDomain[]): void {
+    this.#connection += 1;
     const before = new Map(this.#byUuid);
     this.#byUuid.clear();
     this.#uuidByName.clear();
     for (const { uuid, name, id, state, reason } of domains) {
-      this.set({ uuid, name, id, state, reason, lastStop: before.get(uuid)?.domain.lastStop }, 0);
+      const { agent, lastStop, lastReboot } = before.get(uuid)?.domain ?? {};
+      const connection = this.#connection;
+      const domain: Domain = { uuid, name, id, state, reason, lastStop, lastReboot, connection };
+      if (id !== undefined) domain.agent = agent;
+      // Most domains have no agent, and nothing new to tell of it.
+      const knowsAgent = domain.agent === undefined;
+      this.#put({ domain, events: 0, eventsSeen: 0, knowsAgent });
     }
   }
 
   /** Takes note of an event: what is known of its domain is stale from now on. */
   note({ domain: { uuid, name }, ...event }: DomainEvent, at: Instant): void {
-    const known = this.#byUuid.get(uuid)?.domain;
+    const entry = this.#byUuid.get(uuid);
+    const known = entry?.domain;
     if (
       event.type === "Lifecycle" &&
       event.event === "Undefined" &&
@@ -40,9 +55,19 @@ export class Mirror {
       this.remove(uuid);
       return;
     }
-    const domain: Domain = known ?? { uuid, name, state: "NoState", reason: "Unknown" };
-    const stopped = event.type === "Lifecycle" && event.event === "Stopped";
-    this.#put({ ...domain, name, lastStop: stopped ? at : domain.lastStop }, this.events(uuid) + 1, 0);
+    const connection = this.#connection;
+    const domain: Domain = { uuid, state: "NoState", reason: "Unknown", ...known, name, connection };
+    let knowsAgent = entry?.knowsAgent ?? true;
+    if (event.type === "Reboot" && !isWithinBurst(domain.lastReboot, at)) domain.lastReboot = at;
+    if (event.type === "Lifecycle" && event.event === "Stopped") {
+      domain.lastStop = at;
+      domain.agent = undefined;
+    }
+    if (event.type === "AgentLifecycle" && event.state !== "Unknown") {
+      domain.agent = event.state;
+      knowsAgent = true;
+    }
+    this.#put({ domain, events: this.events(uuid) + 1, eventsSeen: 0, knowsAgent });
   }
 
   /** How many events have come about a domain: remember it before you ask, and give it to `set`. */
@@ -51,11 +76,26 @@ export class Mirror {
   }
 
   /**
-   * Replaces what is known of a domain by what the hypervisor has answered. It is stale at once where an event
-   * overtook the answer.
+   * Replaces what is known of a domain by what the hypervisor has answered, and gives the domain as it is known now.
+   * It is stale at once where an event overtook the answer.
    */
-  set(domain: Domain, eventsBefore: number): void {
-    this.#put(domain, this.events(domain.uuid), eventsBefore);
+  set({ knowsAgent: toldOfAgent, ...answer }: Answer, eventsBefore: number): Domain {
+    const { uuid } = answer;
+    const entry = this.#byUuid.get(uuid);
+    const events = this.events(uuid);
+    const { lastStop, lastReboot, agent: agentBefore } = entry?.domain ?? {};
+    const isOvertaken = events !== eventsBefore;
+    const agent = toldOfAgent === true && !isOvertaken ? answer.agent : agentBefore;
+    const domain: Domain = { ...answer, lastStop, lastReboot, connection: this.#connection };
+    domain.agent = domain.id === undefined ? undefined : agent;
+    const knowsAgent = toldOfAgent === true || (entry?.knowsAgent ?? true);
+    this.#put({ domain, events, eventsSeen: eventsBefore, knowsAgent });
+    return domain;
+  }
+
+  /** All domains, as they are known. */
+  domains(): Domain[] {
+    return [...this.#byUuid.values()].map(({ domain }) => domain);
   }
 
   /** The domain is gone. */
@@ -70,23 +110,28 @@ export class Mirror {
    * What is known of a domain, and whether an event has made that stale; undefined where the hypervisor has
    * told of none.
    */
-  find(reference: DomainReference): { domain: Domain; stale: boolean } | undefined {
+  find(reference: DomainReference): { domain: Domain; stale: boolean; knowsAgent: boolean } | undefined {
     const uuid = reference.kind === "UUID" ? reference.uuid : this.#uuidByName.get(reference.name);
     const entry = uuid === undefined ? undefined : this.#byUuid.get(uuid);
     return entry === undefined
       ? undefined
-      : { domain: entry.domain, stale: entry.events !== entry.eventsSeen };
+      : { domain: entry.domain, stale: entry.events !== entry.eventsSeen, knowsAgent: entry.knowsAgent };
   }
 
-  #put(domain: Domain, events: number, eventsSeen: number): void {
-    const before = this.#byUuid.get(domain.uuid)?.domain;
-    if (before !== undefined && before.name !== domain.name) this.#forgetName(before);
-    this.#byUuid.set(domain.uuid, { domain, events, eventsSeen });
-    this.#uuidByName.set(domain.name, domain.uuid);
+  #put(entry: Entry): void {
+    const { uuid, name } = entry.domain;
+    const before = this.#byUuid.get(uuid)?.domain;
+    if (before !== undefined && before.name !== name) this.#forgetName(before);
+    this.#byUuid.set(uuid, entry);
+    this.#uuidByName.set(name, uuid);
   }
 
   /** Another domain may have taken the name in the meantime. */
   #forgetName({ name, uuid }: Domain): void {
     if (this.#uuidByName.get(name) === uuid) this.#uuidByName.delete(name);
   }
+}
+
+function isWithinBurst(first: Instant | undefined, at: Instant): boolean {
+  return first !== undefined && at.monotonicMs <= first.monotonicMs + rebootBurstMs;
 }

@@ -315,6 +315,15 @@ test("whenPaused: Force power-cycles a paused guest at once", async () => {
   assert.equal(world.status.lastRestart?.method, "Hard");
 });
 
+test("a job that runs when the request comes is seen before the domain is marked", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.setJob({ kind: "Other", what: "Backup" });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.deepEqual(world.hypervisor.effects, []);
+});
+
 test("suspend touches nothing and says so; the request is served afterwards", async () => {
   const world = await settledWorld({ suspend: true });
   world.api.apply({ restartGeneration: 1 });
@@ -401,7 +410,7 @@ for (const crash of [false, true]) {
     await world.settle(1000);
     if (crash) world.restartController();
     world.api.delete();
-    if (crash) await world.settle();
+    if (crash) await world.settle(100);
     world.api.create({ restartGeneration: 8 });
     await world.settle();
     assert.deepEqual(
@@ -412,6 +421,21 @@ for (const crash of [false, true]) {
     assert.equal(world.status.lastRestart?.result, "Succeeded");
   });
 }
+
+test("a resource is deleted in the middle of a restart and never created again, and the controller dies: the guest is started", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 5000 };
+  world.api.apply({ restartGeneration: 7 });
+  await world.settle(1000);
+  world.api.delete();
+  world.restartController();
+  await world.settle();
+  assert.deepEqual(
+    world.hypervisor.boots.map(({ end }) => end),
+    ["Shutdown", undefined],
+  );
+  assert.equal(world.hypervisor.nextMark?.result, "Succeeded");
+});
 
 test("a resource that is created for a domain which was restarted long ago and is off leaves it off", async () => {
   const world = await settledWorld();
@@ -496,4 +520,38 @@ test("a guest that obeys while its failure is being recorded is started, as one 
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("a domain that was migrated away is not started, also after libvirtd has forgotten why it is off", async () => {
+  const world = await settledWorld();
+  world.hypervisor.stop("Migrated");
+  await world.settle();
+  world.hypervisor.restartDaemon();
+  world.restartController();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(condition(world, "Ready"), "False DomainMigrated");
+});
+
+for (const mode of ["Hard", "Auto"] as const) {
+  test(`mode ${mode}: a domain whose process hangs takes no marks, and is destroyed all the same, on record in the status`, async () => {
+    const world = await settledWorld({ restartPolicy: { mode } });
+    world.hypervisor.hangs = true;
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start", "Settle"]);
+    assert.equal(world.status.lastRestart?.method, "Hard");
+    assert.deepEqual(world.status.lastRestart.evidence, ["StopEvent", "DomainOff", "DomainIDChanged"]);
+    assert.equal(world.hypervisor.boots.length, 2);
+  });
+}
+
+test("mode Soft: a domain whose process hangs is left alone, and the restart fails", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft" } });
+  world.hypervisor.hangs = true;
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.status.lastRestart?.reason, "MarkRefused");
 });

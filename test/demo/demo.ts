@@ -5,37 +5,51 @@
  *     npm run demo -- --keep    leaves it all up until Ctrl-C, and says how to play with it
  */
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { Condition } from "../../crds/condition.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { startApiServer, type ApiServer } from "../support/apiserver.ts";
 import { startController, type ControllerProcess } from "../support/controller.ts";
+import { onInterruption } from "../support/interruption.ts";
+import { onPath } from "../support/kube-binaries.ts";
 import { kvmBoots } from "../support/kvm.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
-import { everyPart, setUp } from "../support/setup.ts";
+import { setUp } from "../support/setup.ts";
 import { startGuest, type RunningGuest } from "../support/start-guest.ts";
 import { installWarmboot, readVirtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
-import { bold, dim, duration, green, red, say, step, transcript } from "./screen.ts";
+import { bold, dim, duration, green, red, say, sayLast, step, transcript } from "./screen.ts";
 import { manifest, scenarios, type Scenario } from "./scenario.ts";
 import { Timeline, type Seen } from "./timeline.ts";
 
 const { values: options } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
 const beganAtMs = performance.now();
 
-await using parts = new AsyncDisposableStack();
-const interrupted = new AbortController();
-for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => interrupted.abort());
+const parts = new AsyncDisposableStack();
+const interrupted = Promise.withResolvers<void>();
+onInterruption((exitCode) => {
+  sayLast("\nInterrupted: removing what was started ...");
+  process.exitCode = exitCode;
+  interrupted.resolve();
+});
 
 try {
-  await demo();
+  // Whatever it waits for is abandoned when it is interrupted.
+  await Promise.race([demo(), interrupted.promise]);
 } catch (error) {
-  say(red(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`));
-  process.exitCode = 1;
+  // A Ctrl-C ends the commands that run, too, and their failure may be seen first.
+  await new Promise(setImmediate);
+  if (process.exitCode === undefined) {
+    say(red(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`));
+    process.exitCode = 1;
+  }
 }
+await parts.disposeAsync();
+// Otherwise Node would wait for what was abandoned.
+process.exit();
 
 async function demo(): Promise<void> {
-  await step("What is needed on this machine", () => setUp(everyPart, (line) => say(`    ${line}`)));
+  await step("What is needed on this machine", () => setUp((line) => say(`    ${line}`)));
   const kvm = await step("Does a guest really boot on KVM here?", probeKvm);
   const api = parts.use(await step("A Kubernetes API server with an etcd of its own", startApiServer));
   const libvirtd = parts.use(await step("A private libvirtd; the host's own is not touched", startLibvirtd));
@@ -94,7 +108,6 @@ async function restart(
   guest: RunningGuest,
   { api, controller, timeline }: { api: ApiServer; controller: ControllerProcess; timeline: Timeline },
 ): Promise<void> {
-  interrupted.signal.throwIfAborted();
   const { name, about, trigger } = scenario;
   say(`\n${bold("==>")} Restart ${bold(name)}, which ${about}`);
   if (trigger === "Annotation") {
@@ -162,22 +175,25 @@ function measured(
     from === undefined || to === undefined ? "unknown" : duration(to - from);
   const timeout = signalledMs === undefined ? undefined : signalledMs + policy.timeoutSeconds * 1000;
   return [
-    `event that the guest is off to its being started ${offForMs === undefined ? "unknown" : duration(offForMs)}`,
+    `event that the guest is off to its start being asked for ${offForMs === undefined ? "unknown" : duration(offForMs)}`,
     `event Stopped to event Started ${between(stoppedMs, startedMs)}`,
     ...(expected.forced ? [`soft timeout to running again ${between(timeout, startedMs)}`] : []),
   ].join("; ");
 }
 
 async function keep(api: ApiServer, libvirtd: Libvirtd): Promise<void> {
-  say(`\nIt all stays up until Ctrl-C. In another terminal:
-
-  export KUBECONFIG=${api.kubeconfig}
-  kubectl get virtualmachines --watch
-  kubectl annotate wvm obeying --overwrite warmboot.dev/restart=$(date -Ins)
-  kubectl annotate wvm deaf --overwrite warmboot.dev/restart-mode=Hard warmboot.dev/restart=$(date -Ins)
-  kubectl describe wvm obeying
-  kubectl explain virtualmachine.spec.restartPolicy
-  virsh -c '${libvirtd.uri("qemu")}' list --all
-`);
-  if (!interrupted.signal.aborted) await once(interrupted.signal, "abort");
+  const commands = [
+    // Where this machine had no kubectl, ours is in the cache.
+    ...(onPath("kubectl") === api.kubectlPath ? [] : [`export PATH=${dirname(api.kubectlPath)}:$PATH`]),
+    `export KUBECONFIG=${api.kubeconfig}`,
+    "kubectl get virtualmachines --watch",
+    "kubectl annotate wvm obeying --overwrite warmboot.dev/restart=$(date -Ins)",
+    "kubectl annotate wvm deaf --overwrite warmboot.dev/restart-mode=Hard warmboot.dev/restart=$(date -Ins)",
+    "kubectl describe wvm obeying",
+    "kubectl explain virtualmachine.spec.restartPolicy",
+    `virsh -c '${libvirtd.uri("qemu")}' list --all`,
+  ];
+  say("\nIt all stays up until Ctrl-C. In another terminal:\n");
+  for (const command of commands) say(`  ${command}`);
+  await interrupted.promise;
 }

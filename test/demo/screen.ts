@@ -11,9 +11,17 @@ export const dim = (text: string): string => styled(2, text);
 export const green = (text: string): string => styled(32, text);
 export const red = (text: string): string => styled(31, text);
 
+let silent = false;
+
 /** Prints one line. */
 export function say(line = ""): void {
-  process.stdout.write(`${line}\n`);
+  if (!silent) process.stdout.write(`${line}\n`);
+}
+
+/** Prints one line and nothing after it: what is abandoned and still runs has nothing to tell any more. */
+export function sayLast(line: string): void {
+  say(line);
+  silent = true;
 }
 
 /** A duration for people. */

@@ -23,6 +23,13 @@ suite("the API server", () => {
     assert.equal(await server.kubectl("get", "configmap", "kept", "-o", "name"), "configmap/kept\n");
   });
 
+  test("says which version it is, and so does kubectl", async () => {
+    await using server = await startApiServer();
+    const version = await server.kubectl("version");
+    assert.match(version, /^Client Version: v1\.\d+\.\d+/m);
+    assert.match(version, /^Server Version: v1\.\d+\.\d+/m);
+  });
+
   test("lets a user do what RBAC allows and nothing else", async () => {
     await using server = await startApiServer({ users: { reader: ["readers"] } });
     const token = server.tokenFor("reader");

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import {
   annotations,
   parseVirtualMachine,
@@ -39,6 +38,8 @@ export class ModelApi implements VirtualMachines {
   #cached: VirtualMachine | undefined;
   #writing = false;
   #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
+  /** The last status that was stored: as the controller computed it, and as the API server keeps it. */
+  #last: { computed: VirtualMachineStatus; stored: VirtualMachineStatus } | undefined;
   #version = 1;
   #cachedVersion = 0;
   #uids = 0;
@@ -57,6 +58,10 @@ export class ModelApi implements VirtualMachines {
     return this.#cached;
   }
 
+  watches(): boolean {
+    return true;
+  }
+
   naming(): VirtualMachine[] {
     return [...(this.#cached === undefined ? [] : [this.#cached]), ...this.rivals];
   }
@@ -70,10 +75,9 @@ export class ModelApi implements VirtualMachines {
       this.#next = { virtualMachine, status };
       return;
     }
-    const written = JSON.parse(JSON.stringify(status)) as VirtualMachineStatus;
-    if (isDeepStrictEqual(this.#cached?.status, written)) return;
+    if (isSameJson(this.#computed(), status)) return;
     if (this.delays.writeMs === 0) {
-      this.#store(virtualMachine, written);
+      this.#store(virtualMachine, status);
       return;
     }
     this.#writing = true;
@@ -81,7 +85,7 @@ export class ModelApi implements VirtualMachines {
       this.#writing = false;
       const next = this.#next;
       this.#next = undefined;
-      const isStored = this.#store(virtualMachine, written);
+      const isStored = this.#store(virtualMachine, status);
       if (next === undefined) return;
       const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
       const base = isStored && isOurs ? this.#stored : next.virtualMachine;
@@ -155,11 +159,24 @@ export class ModelApi implements VirtualMachines {
       this.#timeline.after(5, () => this.onChange());
       return false;
     }
-    this.writes.push(status);
-    this.#stored = this.#versioned({ ...stored, status });
+    const written = asJson(status, this.#last?.computed, this.#last?.stored);
+    this.#last = { computed: status, stored: written };
+    this.writes.push(written);
+    this.#stored = this.#versioned({ ...stored, status: written });
     this.#cached = this.#stored;
     this.#cachedVersion = this.#version;
+    // An attempt that only the status has on record goes on when it is written.
+    if (status.attempt?.recordedIn === "Status") this.onChange();
     return true;
+  }
+
+  /**
+   * The status of the watched copy, where it is the last one that was written, as it was computed: most of it is then
+   * the very same objects as in the next one, which makes them quick to compare.
+   */
+  #computed(): VirtualMachineStatus | undefined {
+    const known = this.#cached?.status;
+    return known === this.#last?.stored ? this.#last?.computed : known;
   }
 
   #versioned(virtualMachine: VirtualMachine): VirtualMachine {
@@ -182,4 +199,34 @@ function newResource(spec: Record<string, unknown>, uid: string, createdAtMs: nu
   const parsed = parseVirtualMachine({ metadata, spec });
   if (parsed.kind === "Invalid") throw new Error(parsed.message);
   return parsed.virtualMachine;
+}
+
+/** Whether two values are the same as JSON, where a field that is undefined is absent. */
+function isSameJson(one: unknown, other: unknown): boolean {
+  if (one === other) return true;
+  if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) return false;
+  const [left, right] = [one, other] as [Record<string, unknown>, Record<string, unknown>];
+  for (const name of Object.keys(left)) if (!isSameJson(left[name], right[name])) return false;
+  for (const name of Object.keys(right))
+    if (left[name] === undefined && right[name] !== undefined) return false;
+  return true;
+}
+
+/**
+ * A value as it comes back from the API server: without fields that are undefined, and of nobody's objects. What is
+ * the same object as before has the same copy as before: most of a status is its history.
+ */
+function asJson<T>(value: T, before: unknown, copyBefore: unknown): T {
+  if (value === before) return copyBefore as T;
+  if (typeof value !== "object" || value === null) return value;
+  const [known, copies] = [before ?? {}, copyBefore ?? {}] as [
+    Record<string, unknown>,
+    Record<string, unknown>,
+  ];
+  const isArray = Array.isArray(value);
+  const copy = (isArray ? [] : {}) as Record<string, unknown>;
+  for (const [name, field] of Object.entries(value)) {
+    if (field !== undefined || isArray) copy[name] = asJson(field, known[name], copies[name]);
+  }
+  return Object.freeze(copy) as T;
 }

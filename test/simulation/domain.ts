@@ -4,18 +4,30 @@ import type {
   Effect,
   Glance,
   Hypervisor,
+  Job,
   Look,
   Outcome,
+  Question,
   RequestMark,
 } from "../../controller/ports.ts";
+import { rebootBurstMs } from "../../controller/boot.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** How the model's guest answers the power button. */
-export type Guest =
+/** How the model's guest answers the power button and its agent. */
+export type Guest = (
   | { kind: "Obeys"; afterMs: number }
   | { kind: "Deaf" }
   /** Answers by rebooting instead of powering off. */
-  | { kind: "Reboots"; afterMs: number };
+  | { kind: "Reboots"; afterMs: number }
+) & {
+  /** How its agent does: it is connected some time after each boot, if at all; absent: there is no channel for one. */
+  agent?: { connectedAfterMs: number | undefined; answers: boolean; obeys: boolean } | undefined;
+  /** Sleeps on when it is woken up. */
+  sleepsOn?: boolean | undefined;
+};
+
+/** How long after a boot's start or reset something happens to it, in milliseconds. */
+const resetMs = 170;
 
 /** Who did something to the domain: an attempt by its name, or somebody else. */
 export type Actor = string;
@@ -32,8 +44,14 @@ export interface Boot {
   readonly bootMarks: Set<string>;
   requestMark: RequestMark | undefined;
   onReboot: "restart" | "destroy";
-  /** How often its power button was pressed. */
+  /** How often its power button was pressed, or its agent was asked. */
   signals: number;
+  /** The boots within it: one more at each reboot in place, by whom. */
+  readonly inPlace: { by: Actor; atMs: number }[];
+  /** Whether the last press of the button was meant to reboot it. */
+  rebootsOnPoweroff: boolean;
+  /** How many reboots in place it had seen when it began to obey: it does that once in each of them. */
+  obeysSince?: number | undefined;
   /** What ended it; undefined while it runs. */
   end?: End | undefined;
   endedBy?: Actor | undefined;
@@ -53,6 +71,14 @@ export class ModelHypervisor implements Hypervisor {
   persistent = true;
   exists = true;
   reachable = true;
+  /** What libvirt is doing with the domain. */
+  job: Job | undefined;
+  /** Why its disks cannot be read. */
+  storageProblem: string | undefined;
+  /** Whether its process does not answer any more: only a destroy still works. */
+  hangs = false;
+  /** Whether the controller may write the domain's metadata. */
+  mayMark = true;
   /** Who performs the effects that come now. */
   actor: Actor = "controller";
   /** Faults that wait for their effect, first come first served. */
@@ -62,6 +88,8 @@ export class ModelHypervisor implements Hypervisor {
   /** Told of every effect before it is done, and of every boot that has ended. */
   beforePerform: (effect: Effect) => void = () => {};
   onEnd: (boot: Boot) => void = () => {};
+  /** Told of every reboot in place. */
+  onReboot: (boot: Boot, by: Actor) => void = () => {};
   /** Told of every lifecycle event. */
   onEvent: () => void = () => {};
   #domain: Domain;
@@ -76,6 +104,7 @@ export class ModelHypervisor implements Hypervisor {
       name,
       state: "Shutoff",
       reason: "Unknown",
+      connection: 1,
     };
   }
 
@@ -99,19 +128,23 @@ export class ModelHypervisor implements Hypervisor {
     return Promise.resolve(this.#absence() ?? { kind: "Present", domain: { ...this.#domain } });
   }
 
-  look(_reference: DomainReference, attempt: string | undefined): Promise<Look> {
+  look(_reference: DomainReference, { attempt, jobs, agent }: Question): Promise<Look> {
     const absence = this.#absence();
     if (absence !== undefined) return Promise.resolve(absence);
     const live = this.running?.requestMark;
     const next = this.#nextMark;
     const marked = attempt ?? next?.attempt;
     const bootMark = marked !== undefined && this.running?.bootMarks.has(marked) === true;
-    const domain = { ...this.#domain };
+    const { persistent, job } = this;
+    const isAnswered = agent !== undefined && this.#agentAnswers();
     return Promise.resolve({
       kind: "Present",
-      domain,
-      persistent: this.persistent,
+      domain: { ...this.#domain },
+      persistent,
       marks: { bootMark, live, next },
+      job: jobs === true && this.running !== undefined ? job : undefined,
+      storageProblem: this.#domain.reason === "IOError" ? this.storageProblem : undefined,
+      agent: isAnswered ? { bootId: agent === "BootID" ? this.#bootId() : undefined } : undefined,
     });
   }
 
@@ -133,6 +166,7 @@ export class ModelHypervisor implements Hypervisor {
     const saved = this.#domain.reason === "Saved" && by === operator ? this.boots.at(-1) : undefined;
     if (saved === undefined) this.#boot(by);
     else saved.end = undefined;
+    this.#agentComes(0);
     this.#set({ state: "Running", reason: saved === undefined ? "Booted" : "Restored", id: this.#nextId });
     this.#nextId += 1;
     return { kind: "Done" };
@@ -146,28 +180,86 @@ export class ModelHypervisor implements Hypervisor {
     boot.endedBy = by;
     this.onEnd(boot);
     this.#domain.lastStop = this.#timeline.now();
+    this.job = undefined;
+    this.hangs = false;
     if (!this.persistent) this.exists = false;
     this.#set({ state: "Shutoff", reason: end });
     return { kind: "Done" };
   }
 
-  /** Somebody presses the power button. */
-  pressButton(by: Actor = operator): Outcome {
+  /** Somebody presses the power button, or asks the agent; `reboot`: and means it to reboot. */
+  signal(by: Actor = operator, options: { agent?: boolean; reboot?: boolean } = {}): Outcome {
+    const { agent = false, reboot = false } = options;
     const boot = this.running;
     if (boot === undefined || this.#domain.state !== "Running") return refused("domain is not running");
-    boot.signals += 1;
     const { guest } = this;
-    if (guest.kind !== "Deaf") this.#timeline.after(guest.afterMs, () => this.#answer(boot, guest, by));
+    if (agent && this.#domain.agent !== "Connected") return refused("guest agent is not connected");
+    boot.signals += 1;
+    if (agent && guest.agent?.obeys !== true)
+      return { kind: "Unanswered", message: "the agent does not answer" };
+    if (!agent) boot.rebootsOnPoweroff = reboot;
+    if ((guest.kind === "Deaf" && !agent) || boot.obeysSince === boot.inPlace.length) return { kind: "Done" };
+    const reboots = boot.inPlace.length;
+    boot.obeysSince = reboots;
+    const afterMs = guest.kind === "Deaf" ? 500 : guest.afterMs;
+    this.#timeline.after(afterMs, () => {
+      // What was asked before a reset is forgotten.
+      if (boot.inPlace.length !== reboots) return;
+      if (agent && reboot) this.#reboot(boot, by);
+      else if (agent || guest.kind !== "Reboots") this.#powerOff(boot, by);
+      else this.#reboot(boot, by);
+    });
     return { kind: "Done" };
   }
 
-  pause(): void {
-    if (this.running !== undefined) this.#set({ state: "Paused", reason: "User", id: this.#domain.id });
+  /** Somebody presses the reset button. */
+  reset(by: Actor = operator): Outcome {
+    const boot = this.running;
+    if (boot === undefined) return refused("domain is not running");
+    this.#reboot(boot, by);
+    return { kind: "Done" };
   }
 
-  resume(): void {
-    if (this.#domain.state === "Paused")
-      this.#set({ state: "Running", reason: "Unpaused", id: this.#domain.id });
+  pause(reason = "User"): void {
+    if (this.#domain.state === "Running") this.#set({ state: "Paused", reason, id: this.#domain.id });
+  }
+
+  resume(): Outcome {
+    if (this.#domain.state !== "Paused") return refused("domain is not paused");
+    const stays = this.#domain.reason === "IOError" && this.storageProblem !== undefined;
+    this.#set({ state: "Running", reason: "Unpaused", id: this.#domain.id });
+    if (stays) this.#timeline.after(50, () => this.pause("IOError"));
+    return { kind: "Done" };
+  }
+
+  /** The guest suspends itself to memory. */
+  sleep(): void {
+    if (this.#domain.state === "Running")
+      this.#set({ state: "PMSuspended", reason: "Unknown", id: this.#domain.id });
+  }
+
+  wake(): Outcome {
+    if (this.#domain.state !== "PMSuspended") return refused("domain is not suspended");
+    if (this.guest.sleepsOn !== true) this.#set({ state: "Running", reason: "Wakeup", id: this.#domain.id });
+    return { kind: "Done" };
+  }
+
+  /** The guest crashes, and its domain is kept for a look at it. */
+  panic(): void {
+    if (this.#domain.state === "Running")
+      this.#set({ state: "Crashed", reason: "Panicked", id: this.#domain.id });
+  }
+
+  /** The guest crashes, and libvirt resets it: on_crash is restart. */
+  panicAndReset(): void {
+    const boot = this.running;
+    if (boot !== undefined && this.#domain.state === "Running") this.#beginInPlace(boot, operator);
+  }
+
+  /** libvirt begins or ends something with the domain. */
+  setJob(job: Job | undefined): void {
+    this.job = this.running === undefined ? undefined : job;
+    this.onEvent();
   }
 
   /** Somebody undefines the domain: one that runs goes on as a transient one, without a configuration. */
@@ -195,9 +287,16 @@ export class ModelHypervisor implements Hypervisor {
     this.#set({ state: "Running", reason: "FromSnapshot", id: this.#domain.id });
   }
 
+  /** The connection was lost and is back: events may have been missed. */
+  reconnect(): void {
+    this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
+    this.onEvent();
+  }
+
   /** libvirtd was restarted: IDs are given out anew, and the reason of a domain that is off is forgotten. */
   restartDaemon(): void {
     this.#nextId = 1;
+    this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
     if (this.running === undefined && this.#domain.reason !== "Saved") {
       this.#set({ state: "Shutoff", reason: "Unknown" });
     }
@@ -207,12 +306,78 @@ export class ModelHypervisor implements Hypervisor {
     const requestMark = this.#nextMark;
     const startedAtMs = this.#timeline.now().monotonicMs;
     const bootMarks = new Set<string>();
-    this.boots.push({ startedBy, startedAtMs, bootMarks, requestMark, onReboot: "restart", signals: 0 });
+    this.boots.push({
+      startedBy,
+      startedAtMs,
+      bootMarks,
+      requestMark,
+      onReboot: "restart",
+      signals: 0,
+      inPlace: [],
+      rebootsOnPoweroff: false,
+    });
   }
 
-  #answer(boot: Boot, guest: Guest, by: Actor): void {
-    if (this.running !== boot || this.#domain.state !== "Running") return;
-    if (guest.kind === "Obeys" || boot.onReboot === "destroy") this.stop("Shutdown", by);
+  /** libvirt turns a poweroff into a reset where the button was pressed to reboot, unless a reset is to end in off. */
+  #powerOff(boot: Boot, by: Actor): void {
+    if (this.running !== boot) return;
+    if (this.#domain.state !== "Running") {
+      // What a guest was asked before it was stopped it has forgotten.
+      boot.obeysSince = undefined;
+      return;
+    }
+    if (boot.rebootsOnPoweroff) this.#reboot(boot, by);
+    else this.stop("Shutdown", by);
+  }
+
+  #reboot(boot: Boot, by: Actor): void {
+    if (this.running !== boot || this.#domain.id === undefined) return;
+    if (boot.onReboot === "destroy") {
+      this.stop("Shutdown", by);
+      return;
+    }
+    this.#beginInPlace(boot, by);
+  }
+
+  #beginInPlace(boot: Boot, by: Actor): void {
+    boot.rebootsOnPoweroff = false;
+    boot.inPlace.push({ by, atMs: this.#timeline.now().monotonicMs });
+    this.onReboot(boot, by);
+    this.#agentComes(resetMs);
+    this.#tellReboot();
+    // libvirt tells of a reset twice where the domain has a channel.
+    if (this.guest.agent !== undefined) this.#timeline.after(40, () => this.#tellReboot());
+  }
+
+  #tellReboot(): void {
+    const now = this.#timeline.now();
+    const first = this.#domain.lastReboot;
+    if (first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs)
+      this.#domain.lastReboot = now;
+    this.onEvent();
+  }
+
+  /** The agent is there some time after the boot began; until then it is not. */
+  #agentComes(delayMs: number): void {
+    const { agent } = this.guest;
+    this.#domain.agent = agent === undefined ? undefined : "Disconnected";
+    if (agent?.connectedAfterMs === undefined) return;
+    const boot = this.running;
+    const generation = boot?.inPlace.length;
+    this.#timeline.after(delayMs + agent.connectedAfterMs, () => {
+      if (this.running !== boot || boot?.inPlace.length !== generation) return;
+      this.#domain.agent = "Connected";
+      this.onEvent();
+    });
+  }
+
+  #agentAnswers(): boolean {
+    const { state, agent } = this.#domain;
+    return state === "Running" && agent === "Connected" && this.guest.agent?.answers === true;
+  }
+
+  #bootId(): string {
+    return `boot-${this.boots.length}-${this.running?.inPlace.length}`;
   }
 
   #absence(): (Glance & { kind: "Unreachable" | "Missing" }) | undefined {
@@ -221,19 +386,27 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #apply(effect: Effect): Outcome {
+    if (this.hangs && this.running !== undefined && effect.kind !== "Destroy")
+      return { ...refused("cannot acquire state change lock"), cause: "Busy" };
     switch (effect.kind) {
       case "Mark":
         return this.#mark(effect);
       case "Shutdown":
-        return this.pressButton(this.actor);
+        return this.signal(this.actor, { agent: effect.signal === "Agent" });
+      case "Reboot":
+        return this.signal(this.actor, { agent: effect.signal === "Agent", reboot: true });
       case "Destroy":
         return this.stop("Destroyed", this.actor);
+      case "Reset":
+        return this.reset(this.actor);
+      case "Wake":
+        return this.wake();
+      case "Resume":
+        return this.resume();
       case "Start":
         return this.start(this.actor);
       case "Settle":
-        if (!this.persistent) return refused("transient domains do not have any persistent config");
-        this.#nextMark = effect.mark;
-        return { kind: "Done" };
+        return this.#writeNextMark(effect.mark);
       case "Release":
         if (this.running !== undefined) this.running.onReboot = "restart";
         return { kind: "Done" };
@@ -243,22 +416,29 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #mark({ mark, running }: Effect & { kind: "Mark" }): Outcome {
+    if (!this.mayMark) return { ...refused("access denied"), cause: "Denied" };
     if (running) {
       if (this.running === undefined) return refused("domain is not running");
       this.running.bootMarks.add(mark.attempt);
-      this.running.onReboot = "destroy";
+      this.running.onReboot = mark.inPlace === true ? "restart" : "destroy";
     }
+    return this.#writeNextMark(mark);
+  }
+
+  #writeNextMark(mark: RequestMark): Outcome {
+    if (!this.mayMark) return { ...refused("access denied"), cause: "Denied" };
     if (!this.persistent) return refused("transient domains do not have any persistent config");
     this.#nextMark = mark;
     return { kind: "Done" };
   }
 
   #set({ state, reason, id }: { state: Domain["state"]; reason: string; id?: number | undefined }): void {
-    this.#domain = { ...this.#domain, state, reason, id };
+    const agent = id === undefined ? undefined : this.#domain.agent;
+    this.#domain = { ...this.#domain, state, reason, id, agent };
     this.onEvent();
   }
 }
 
-function refused(message: string): Outcome {
+function refused(message: string): Outcome & { kind: "Refused" } {
   return { kind: "Refused", message };
 }

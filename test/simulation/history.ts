@@ -1,5 +1,6 @@
 import type { Decision } from "../../controller/decision.ts";
-import type { Effect } from "../../controller/ports.ts";
+import type { Effect, Job } from "../../controller/ports.ts";
+import type { Coverage } from "./coverage.ts";
 import { operator, type Guest } from "./domain.ts";
 import { Ledger, type Violation } from "./ledger.ts";
 import { Random } from "./random.ts";
@@ -9,10 +10,16 @@ import { World } from "./world.ts";
 export interface HistoryReport {
   seed: number;
   violation: Violation | undefined;
-  /** What happened, in order, each line with its virtual time. */
+  /** What happened, in order, each line with its virtual time; empty unless it was asked for. */
   lines: string[];
-  /** Which combinations of domain state, stage and fault it went through. */
-  coverage: Set<string>;
+}
+
+/** What is to be kept of a history. */
+export interface HistoryOptions {
+  /** Counts the decisions. */
+  coverage?: Coverage;
+  /** Whether the report tells every step: most of the time that a history takes would go into it. */
+  trace?: boolean;
 }
 
 /** Things happen within this time; then the faults stop, and all must come to rest. */
@@ -53,9 +60,20 @@ const requests: readonly [Happening, ...Happening[]] = [
 const operators: readonly [Happening, ...Happening[]] = [
   ["an operator starts the domain", (world) => void world.hypervisor.start()],
   ["an operator destroys it", (world) => void world.hypervisor.stop("Destroyed")],
-  ["an operator presses the button", (world) => void world.hypervisor.pressButton(operator)],
+  ["an operator presses the button", (world) => void world.hypervisor.signal(operator)],
   ["an operator pauses it", (world) => world.hypervisor.pause()],
-  ["an operator resumes it", (world) => world.hypervisor.resume()],
+  ["an operator resets it", (world) => void world.hypervisor.reset()],
+  ["the guest goes to sleep", (world) => world.hypervisor.sleep()],
+  ["the guest panics", (world) => world.hypervisor.panic()],
+  ["the guest panics and is reset", (world) => world.hypervisor.panicAndReset()],
+  ["the guest's disk is full", (world, random) => failDisk(world, random)],
+  ["its process stops answering", (world) => void (world.hypervisor.hangs = true)],
+  ["a backup begins", (world, random) => doJob(world, random, { kind: "Other", what: "Backup" })],
+  [
+    "a migration begins",
+    (world, random) => doJob(world, random, { kind: "Migration", what: "MigrationOut" }),
+  ],
+  ["an operator resumes it", (world) => void world.hypervisor.resume()],
   ["an operator saves it", (world) => void world.hypervisor.stop("Saved")],
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
   ["an operator undefines it", (world) => world.hypervisor.undefine()],
@@ -78,6 +96,10 @@ const effects: readonly [Effect["kind"], ...Effect["kind"][]] = [
   "Start",
   "Settle",
   "Release",
+  "Reboot",
+  "Reset",
+  "Wake",
+  "Resume",
 ];
 
 const faults: readonly [Happening, ...Happening[]] = [
@@ -94,6 +116,7 @@ const faults: readonly [Happening, ...Happening[]] = [
     (world, random) => outage(world, random, (on) => void (world.hypervisor.reachable = !on)),
   ],
   ["libvirtd is restarted", (world) => world.hypervisor.restartDaemon()],
+  ["the connection to libvirt is lost for a moment", (world) => world.hypervisor.reconnect()],
   [
     "the wall clock is set",
     (world, random) => world.timeline.shiftWallClock((random.next() - 0.5) * 7_200_000),
@@ -113,27 +136,34 @@ const faults: readonly [Happening, ...Happening[]] = [
 const onlyRequests: readonly [typeof requests] = [requests];
 const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
 
+/** What can have happened last. */
+export const happenings: readonly string[] = [
+  "nothing",
+  ...[...requests, ...operators, ...faults].map(([name]) => name),
+];
+
 /** Happenings that the controller cannot be blamed for, or that take away what it knows. */
 export const disturbances: ReadonlySet<string> = new Set([...operators, ...faults].map(([name]) => name));
 
 /** Runs the history of a seed against the controller's real code. */
-export async function runHistory(seed: number): Promise<HistoryReport> {
+export async function runHistory(
+  seed: number,
+  { coverage, trace = false }: HistoryOptions = {},
+): Promise<HistoryReport> {
   const random = new Random(seed);
-  const world = new World(spec(random), { off: random.chance(0.15) });
-  world.hypervisor.guest = guest(random);
+  const world = new World(spec(random), { off: random.chance(0.15), guest: guest(random) });
   const ledger = new Ledger(world, disturbances);
   const lines: string[] = [];
-  const coverage = new Set<string>();
   const began = world.timeline.now().monotonicMs;
-  let fault = "none";
+  let last = "nothing";
   const note = (text: string) =>
     lines.push(`${((world.timeline.now().monotonicMs - began) / 1000).toFixed(3).padStart(9)} s  ${text}`);
   world.onDecision = (decision) => {
-    note(`${decision.rule}: ${describe(decision)}`);
-    coverage.add(`${world.hypervisor.domain.state} x ${decision.attempt?.stage ?? "none"} x ${fault}`);
+    if (trace) note(`${decision.rule}: ${describe(decision)}`);
+    coverage?.count(world.hypervisor.domain.state, decision.attempt?.stage ?? "None", last);
     ledger.decided(decision);
   };
-  ledger.onEffect = (text) => note(`  ${text}`);
+  if (trace) ledger.onEffect = (text) => note(`  ${text()}`);
   try {
     // The resource is looked at once before anything happens to it: a baseline is no request.
     await world.settle(1000);
@@ -146,15 +176,15 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
       // Many faults only meet when they come close to each other.
       atMs = random.chance(0.6) ? Math.min(busyMs, atMs + random.below(6000)) : random.below(busyMs);
       world.timeline.after(atMs, () => {
-        fault = name;
-        note(`* ${name}`);
+        last = name;
+        if (trace) note(`* ${name}`);
         ledger.happens(name);
         happen(world, random);
-        ledger.happened();
+        ledger.happened(name);
       });
     }
     await world.settle(busyMs);
-    note("* the faults stop");
+    if (trace) note("* the faults stop");
     heal(world);
     await world.settle(restMs);
     ledger.atRest();
@@ -167,7 +197,7 @@ export async function runHistory(seed: number): Promise<HistoryReport> {
       error instanceof Error ? error.message : String(error),
     );
   }
-  return { seed, violation: ledger.violation, lines, coverage };
+  return { seed, violation: ledger.violation, lines };
 }
 
 /** Everything that only makes the controller's life hard ends; what people have done stays. */
@@ -175,6 +205,9 @@ function heal(world: World): void {
   world.crashAtPoint = undefined;
   world.hypervisor.faults.length = 0;
   world.hypervisor.reachable = true;
+  world.hypervisor.storageProblem = undefined;
+  world.hypervisor.hangs = false;
+  world.hypervisor.setJob(undefined);
   world.api.losesWrites = false;
   world.api.delays = { watchMs: 0, writeMs: 0 };
   world.delays = { lookMs: 0, performMs: 0 };
@@ -187,20 +220,57 @@ function spec(random: Random): Record<string, unknown> {
     restartGeneration: random.below(3),
     restartPolicy: {
       mode,
-      soft: { timeoutSeconds: random.pick([5, 60, 120]), resendSeconds: random.pick([2, 30]) },
+      soft: {
+        via: random.pick(["Shutdown", "Shutdown", "Reboot"]),
+        signals: random.pick([["Agent", "ACPI"], ["Agent", "ACPI"], ["ACPI"], ["Agent"]]),
+        timeoutSeconds: random.pick([5, 60, 120]),
+        resendSeconds: random.pick([2, 30]),
+      },
+      hard: { via: random.pick(["PowerCycle", "PowerCycle", "Reset"]) },
       whenPaused: mode === "Soft" ? "Block" : random.pick(["Block", "Force"]),
+      whenBusy: random.pick(["Block", "Force"]),
+      whenSaved: random.pick(["Block", "Block", "Discard"]),
+      marks: random.pick(["Domain", "Domain", "Domain", "Domain", "None"]),
+      verifyGuest: random.pick([undefined, undefined, { timeoutSeconds: 30 }]),
+      deadlineSeconds: random.pick([undefined, undefined, 100]),
     },
   };
 }
 
 function guest(random: Random): Guest {
   const afterMs = random.pick([50, 3000, 4990, 20_000, 150_000]);
-  return random.pick<Guest>([
-    { kind: "Obeys", afterMs },
-    { kind: "Obeys", afterMs },
-    { kind: "Deaf" },
-    { kind: "Reboots", afterMs },
+  const agent = random.pick<Guest["agent"]>([
+    undefined,
+    undefined,
+    { connectedAfterMs: undefined, answers: false, obeys: false },
+    { connectedAfterMs: random.pick([2000, 40_000]), answers: random.chance(0.8), obeys: random.chance(0.7) },
   ]);
+  const sleepsOn = random.chance(0.3);
+  return {
+    ...random.pick<Guest>([
+      { kind: "Obeys", afterMs },
+      { kind: "Obeys", afterMs },
+      { kind: "Deaf" },
+      { kind: "Reboots", afterMs },
+    ]),
+    agent,
+    sleepsOn,
+  };
+}
+
+/** The guest is paused, as libvirt does at an I/O error; after a while the disk can be read again. */
+function failDisk({ hypervisor, timeline }: World, random: Random): void {
+  hypervisor.storageProblem = "disk vda: no space";
+  hypervisor.pause("IOError");
+  timeline.after(random.below(100_000), () => {
+    hypervisor.storageProblem = undefined;
+  });
+}
+
+/** libvirt is busy with the domain for a while. */
+function doJob({ hypervisor, timeline }: World, random: Random, job: Job): void {
+  hypervisor.setJob(job);
+  timeline.after(random.below(100_000), () => hypervisor.setJob(undefined));
 }
 
 function generation(world: World): number {

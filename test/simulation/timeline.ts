@@ -28,11 +28,6 @@ export class Timeline {
     this.#plans.splice(index, 0, { atMs, run });
   }
 
-  /** Resolves when so much time has passed. */
-  sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.after(delayMs, resolve));
-  }
-
   /** Somebody sets the wall clock; the monotonic one does not care. */
   shiftWallClock(byMs: number): void {
     this.#epochMs += byMs;

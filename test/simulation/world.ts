@@ -3,7 +3,7 @@ import type { Decision } from "../../controller/decision.ts";
 import type { Ports } from "../../controller/ports.ts";
 import { Reconciler } from "../../controller/reconcile.ts";
 import { ModelApi } from "./api.ts";
-import { ModelHypervisor } from "./domain.ts";
+import { ModelHypervisor, type Guest } from "./domain.ts";
 import { Timeline } from "./timeline.ts";
 
 /** The process died at a planned point: nothing of it is left but what it did. */
@@ -29,13 +29,20 @@ export class World {
   backup: VirtualMachine | undefined;
   onDecision: (decision: Decision) => void = () => {};
   #process: Reconciler;
-  #running: Promise<void> | undefined;
+  /** The pass that is under way; that of a process that is gone is another one. */
+  #running: symbol | undefined;
+  /** Passes that go on without the time passing. */
+  #moving = 0;
+  #onStill: () => void = () => {};
+  /** What a pass threw that is no planned death. */
+  #failure: { error: unknown } | undefined;
   #dueAtMs: number | undefined;
   #wakesAtMs: number | undefined;
   #nonces = 0;
 
   /** Made with the fields of a spec; the domain runs unless it is said to be off. */
-  constructor(spec: Record<string, unknown> = {}, options: { off?: boolean } = {}) {
+  constructor(spec: Record<string, unknown> = {}, options: { off?: boolean; guest?: Guest } = {}) {
+    if (options.guest !== undefined) this.hypervisor.guest = options.guest;
     this.#process = this.#newProcess();
     this.hypervisor.onEvent = () => this.enqueue();
     this.api.onChange = () => this.enqueue();
@@ -74,7 +81,8 @@ export class World {
     const endMs = this.timeline.now().monotonicMs + forMs;
     for (let steps = 0; steps < 20_000; steps += 1) {
       if (this.#running === undefined && this.#isDue()) this.#reconcile();
-      await drained();
+      if (this.#moving > 0) await this.#stillness();
+      if (this.#failure !== undefined) throw this.#failure.error;
       if (this.#running === undefined && this.#isDue()) continue;
       if (this.#running === undefined) this.#planWakeUp();
       if (!this.timeline.step(endMs)) return;
@@ -94,26 +102,43 @@ export class World {
 
   #reconcile(): void {
     this.#dueAtMs = undefined;
-    const process = this.#process;
-    const run = this.#pass(process).finally(() => {
-      if (this.#running === run) this.#running = undefined;
-    });
-    this.#running = run;
+    const running = Symbol("pass");
+    this.#running = running;
+    void this.#pass(this.#process, running);
   }
 
-  async #pass(process: Reconciler): Promise<void> {
+  /** Never rejects: what the controller throws is thrown by settle(). */
+  async #pass(process: Reconciler, running: symbol): Promise<void> {
+    this.#moving += 1;
     try {
+      if (this.api.naming().length === 0) await process.adoptOrphan(this.hypervisor.domain);
       const again = await process.reconcile("default/vm");
       if (again !== undefined && process === this.#process) {
         this.#dueAtMs = Math.min(this.#dueAtMs ?? Number.POSITIVE_INFINITY, again.atMs);
       }
     } catch (error) {
-      if (!(error instanceof Crash)) throw error;
-      if (process !== this.#process) return;
-      this.crashAtPoint = undefined;
-      this.api.losesWrites = false;
-      this.restartController();
+      if (!(error instanceof Crash)) this.#failure = { error };
+      else if (process === this.#process) {
+        this.crashAtPoint = undefined;
+        this.api.losesWrites = false;
+        this.restartController();
+      }
     }
+    if (this.#running === running) this.#running = undefined;
+    this.#stops();
+  }
+
+  /** A pass has ended, or waits for the time to pass. */
+  #stops(): void {
+    this.#moving -= 1;
+    if (this.#moving === 0) this.#onStill();
+  }
+
+  /** Resolves when no pass goes on without the time passing. */
+  #stillness(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onStill = resolve;
+    });
   }
 
   #newProcess(): Reconciler {
@@ -127,13 +152,14 @@ export class World {
       virtualMachines: {
         get: (key) => api.get(key),
         naming: () => api.naming(),
+        watches: () => api.watches(),
         publish: (virtualMachine, notice) => api.publish(virtualMachine, notice),
         writeStatus: (virtualMachine, status) => api.writeStatus(virtualMachine, status),
       },
       hypervisor: {
         glance: (reference) => hypervisor.glance(reference),
-        look: async (reference, id) => {
-          const seen = await hypervisor.look(reference, id);
+        look: async (reference, question) => {
+          const seen = await hypervisor.look(reference, question);
           await this.#takes(this.delays.lookMs);
           alive();
           return seen;
@@ -151,6 +177,7 @@ export class World {
         },
       },
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },
+      cluster: "cluster",
       journal: {
         decided: (_key, decision) => {
           attempt = decision.attempt?.id ?? "";
@@ -164,8 +191,16 @@ export class World {
     return process;
   }
 
+  /** A call takes its time; nothing of the pass goes on meanwhile. */
   async #takes(ms: number): Promise<void> {
-    if (ms > 0) await this.timeline.sleep(ms);
+    if (ms <= 0) return;
+    this.#stops();
+    await new Promise<void>((resolve) => {
+      this.timeline.after(ms, () => {
+        this.#moving += 1;
+        resolve();
+      });
+    });
   }
 
   #crashWhenDue(): void {
@@ -178,9 +213,4 @@ export class World {
     this.#nonces += 1;
     return this.#nonces.toString(16).padStart(32, "0");
   }
-}
-
-/** Resolves when all promises that can go on have gone on. */
-function drained(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { existsSync, watch } from "node:fs";
+import { existsSync, mkdirSync, rmSync, watch } from "node:fs";
 import { mkdir, readFile, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { atExit } from "./at-exit.ts";
 import { timed, type Report } from "./report.ts";
 
 /** Something slow to make, and all that decides what comes out. */
@@ -41,7 +42,8 @@ const underway = new Map<string, Promise<string>>();
 /**
  * The directory with the recipe's result, built unless the cache has it. An entry
  * appears whole or not at all, whenever a build is interrupted, and of several
- * processes that want the same one, one builds and the others wait for it.
+ * processes that want the same one, one builds and the others wait for it. What
+ * a build has written goes with this process, unless that is killed outright.
  */
 export async function obtain(recipe: Recipe, report: Report): Promise<string> {
   const path = await cachePath(recipe);
@@ -56,7 +58,10 @@ export async function obtain(recipe: Recipe, report: Report): Promise<string> {
 async function build(recipe: Recipe, path: string, report: Report): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
   const claim = `${path}.claim-${Date.now()}-${process.pid}-${await startTime(process.pid)}`;
-  await mkdir(claim);
+  // What a build started may still write into it.
+  const removed = atExit(() => rmSync(claim, { recursive: true, force: true, maxRetries: 5 }));
+  // At once: this process may end while it waits.
+  mkdirSync(claim);
   try {
     await waitForTurn(path, claim, () => report(`${recipe.title}: another process builds it, waiting ...`));
     if (existsSync(path)) return path;
@@ -65,6 +70,7 @@ async function build(recipe: Recipe, path: string, report: Report): Promise<stri
     return path;
   } finally {
     await rm(claim, { recursive: true, force: true });
+    removed();
   }
 }
 

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { timed, type Report } from "./report.ts";
 import { CommandError, run } from "./run.ts";
@@ -12,44 +12,50 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "qemu-utils": "/usr/bin/qemu-img",
 };
 
-/** Asked by Debian's maintainer scripts before they start a service; 101 forbids it. */
+/** What Debian's maintainer scripts ask before they start a service. */
 const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
 
-const APT_GET = "/usr/bin/apt-get";
+const script = join(import.meta.dirname, "without-services.sh");
+
+/** Where Debian has it. */
+export const aptGet = "/usr/bin/apt-get";
+
+/** Another apt-get that runs now is waited for. */
+const APT_INSTALL = ["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"];
 const APT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
 
 /** Which packages are missing. */
-export function missingPackages(): string[] {
+function missingPackages(): string[] {
   return Object.entries(PACKAGES)
     .filter(([, file]) => !existsSync(file))
     .map(([name]) => name);
 }
 
-/**
- * Installs libvirt and QEMU unless they are there, without starting any service.
- * Needs root, and says which command does it if we are somebody else.
- */
+/** Installs libvirt and QEMU unless they are there, without starting any service. Needs root. */
 export async function installPackages(report: Report): Promise<void> {
   const missing = missingPackages();
-  if (missing.length === 0) return;
-  const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
-  if (!existsSync(APT_GET)) {
-    throw new Error(
-      `libvirt and QEMU are needed, and there is no apt-get to install ${missing.join(", ")} with: ` +
-        `install what provides ${missing.map((name) => PACKAGES[name]).join(", ")}.`,
-    );
-  }
-  if (process.getuid?.() !== 0) {
-    throw new Error(`libvirt and QEMU are needed. As root, run: apt-get update && ${command}`);
+  if (missing.length === 0) {
+    if (existsSync(SERVICE_POLICY)) await withoutServices([]);
+    return;
   }
   await timed(report, "Debian's package lists", () => run("apt-get", ["update", "-q"], { env: APT }));
   await timed(report, `Debian packages ${missing.join(", ")}`, () =>
-    withoutServices(() =>
-      run("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...missing], { env: APT }),
-    ),
+    withoutServices(["apt-get", "install", ...APT_INSTALL, ...missing]),
   );
   const still = missingPackages();
-  if (still.length > 0) throw new Error(`${command} succeeded, and still missing: ${still.join(", ")}`);
+  if (still.length > 0) {
+    throw new Error(
+      `apt-get install succeeded, and nothing that ${still.join(", ")} should have brought is there`,
+    );
+  }
+}
+
+/**
+ * Runs a command of Debian's packagers during which no service is started, and removes what an earlier run may have
+ * left behind; see without-services.sh. Without a command that is all.
+ */
+export async function withoutServices(command: readonly string[], policy = SERVICE_POLICY): Promise<void> {
+  await run("sh", [script, policy, ...command], { env: APT, endsByItself: true });
 }
 
 /**
@@ -58,11 +64,6 @@ export async function installPackages(report: Report): Promise<void> {
  * one is taken.
  */
 export async function downloadPackages(packages: readonly string[], directory: string): Promise<string[]> {
-  if (!existsSync(APT_GET)) {
-    throw new Error(
-      `${packages.join(" and ")} come from Debian's archive, and there is no apt-get to fetch them.`,
-    );
-  }
   const download = async () => {
     const names = await Promise.all(packages.map(namedBy));
     await run("apt-get", ["download", "-q", ...names], { cwd: directory, env: APT });
@@ -82,14 +83,4 @@ export async function downloadPackages(packages: readonly string[], directory: s
 async function namedBy(name: string): Promise<string> {
   const depends = await run("apt-cache", ["depends", name], { env: APT });
   return /^ *Depends: (linux-image-\S+)$/m.exec(depends)?.[1] ?? name;
-}
-
-async function withoutServices(work: () => Promise<unknown>): Promise<void> {
-  const ours = !existsSync(SERVICE_POLICY);
-  if (ours) await writeFile(SERVICE_POLICY, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
-  try {
-    await work();
-  } finally {
-    if (ours) await rm(SERVICE_POLICY);
-  }
 }

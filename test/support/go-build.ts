@@ -1,7 +1,6 @@
-import { spawn } from "node:child_process";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { cachePath, obtain, type Recipe } from "./cache.ts";
 import { run } from "./run.ts";
 import type { Report } from "./report.ts";
@@ -11,8 +10,8 @@ const parts = join(import.meta.dirname, "..", "parts");
 /** Between two lines about a build that takes minutes. */
 const PROGRESS_EVERY_MS = 12_000;
 
-/** Small, and the same wherever it is built; no question to Git, which refuses somebody else's clone. */
-const FLAGS = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
+/** The same wherever it is built; no question to Git, which refuses somebody else's clone. */
+const FLAGS = ["-trimpath", "-buildvcs=false"];
 
 /** Static, so that a binary runs wherever the cache is mounted. */
 const ENVIRONMENT = { ...process.env, CGO_ENABLED: "0" };
@@ -39,70 +38,60 @@ export async function goBinary(program: GoProgram, report: Report): Promise<stri
   return join(await obtain(await recipeOf(program), report), program.binary);
 }
 
-/** Where the program's binary is or will be. */
-export async function goBinaryPath(program: GoProgram): Promise<string> {
-  return join(await cachePath(await recipeOf(program)), program.binary);
+/** Whether the cache has it. */
+export async function isBuilt(program: GoProgram): Promise<boolean> {
+  return existsSync(await cachePath(await recipeOf(program)));
 }
 
 async function recipeOf(program: GoProgram): Promise<Recipe> {
   const folder = join(parts, program.folder);
   const names = (await readdir(folder)).filter((name) => /\.go$|^go\.(mod|sum)$/.test(name)).sort();
+  const flags = [...FLAGS, `-ldflags=${await linkerFlags(folder)}`];
   return {
     name: program.folder,
     title: program.title,
     files: names.map((name) => join(folder, name)),
-    words: FLAGS,
-    build: (directory, report) => build(program, folder, join(directory, program.binary), report),
+    words: flags,
+    build: (directory, report) => build(program, folder, flags, join(directory, program.binary), report),
   };
 }
 
-async function build(program: GoProgram, folder: string, output: string, report: Report): Promise<void> {
+/** Small; and Kubernetes is told its version, as its own build does it: without it, `kubectl version` fails. */
+async function linkerFlags(folder: string): Promise<string> {
+  const module = await readFile(join(folder, "go.mod"), "utf8");
+  const version = /k8s\.io\/kubernetes (v[\d.]+)/.exec(module)?.[1];
+  if (version === undefined) return "-s -w";
+  const variables = ["k8s.io/client-go/pkg/version.gitVersion", "k8s.io/component-base/version.gitVersion"];
+  return ["-s -w", ...variables.map((name) => `-X ${name}=${version}`)].join(" ");
+}
+
+async function build(
+  program: GoProgram,
+  folder: string,
+  flags: readonly string[],
+  output: string,
+  report: Report,
+): Promise<void> {
   const begin = Date.now();
   let doing = "fetching sources";
   const progress = setInterval(() => {
     report(`${program.title}: ${Math.round((Date.now() - begin) / 1000)} s, ${doing}`);
   }, PROGRESS_EVERY_MS);
+  // Gigabytes: in the cache's directory they go with it when the build is interrupted.
+  const temporary = join(dirname(output), "tmp");
+  await mkdir(temporary);
+  const options = { cwd: folder, env: { ...ENVIRONMENT, GOTMPDIR: temporary } };
   try {
-    const packages = await run("go", ["list", ...FLAGS, "-deps", "."], { cwd: folder, env: ENVIRONMENT });
+    const packages = await run("go", ["list", ...flags, "-deps", "."], options);
     const total = packages.trim().split("\n").length;
-    await compile(folder, output, (compiled) => {
-      doing = `${compiled} of up to ${total} packages compiled`;
-    });
-  } catch (error) {
-    throw isMissing(error) ? new Error(goIsMissing(program), { cause: error }) : error;
+    let compiled = 0;
+    const onStderrLine = (line: string) => {
+      // -v names each package that was compiled; whatever else it prints has a space in it.
+      if (!line.includes(" ")) doing = `${++compiled} of up to ${total} packages compiled`;
+    };
+    await run("go", ["build", "-v", ...flags, "-o", output, "."], { ...options, onStderrLine });
   } finally {
     clearInterval(progress);
   }
-}
-
-async function compile(folder: string, output: string, onPackage: (compiled: number) => void): Promise<void> {
-  const go = spawn("go", ["build", "-v", ...FLAGS, "-o", output, "."], {
-    cwd: folder,
-    env: ENVIRONMENT,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let compiled = 0;
-  const complaints: string[] = [];
-  createInterface(go.stderr).on("line", (line) => {
-    // -v names each package that was compiled; whatever else it prints has a space in it.
-    if (line.includes(" ")) complaints.push(line);
-    else onPackage(++compiled);
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    go.on("error", reject).on("close", resolve);
-  });
-  if (code !== 0) throw new Error(`go build in ${folder} failed:\n${complaints.slice(-20).join("\n")}`);
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
-function goIsMissing(program: GoProgram): string {
-  const otherwise =
-    program === KUBE ? ", or name ready-made etcd, kube-apiserver and kubectl by KUBEBUILDER_ASSETS" : "";
-  return (
-    `Go is needed to build the ${program.title} and is not on the PATH: ` +
-    `install Go 1.26 or later (https://go.dev/dl/)${otherwise}.`
-  );
+  await rm(temporary, { recursive: true });
 }

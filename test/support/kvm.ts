@@ -33,7 +33,7 @@ export async function kvmBoots(): Promise<boolean> {
 
 async function probe(): Promise<boolean> {
   const image = await guestImage(toStderr);
-  const directory = await temporaryDirectory();
+  const directory = temporaryDirectory();
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeDirectory(directory));
   const serialLog = join(directory, "serial.log");

@@ -18,7 +18,7 @@ export interface LibvirtProxy extends AsyncDisposable {
 
 /** Starts a proxy before a daemon's socket. */
 export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
-  const directory = await temporaryDirectory();
+  const directory = temporaryDirectory();
   const socket = join(directory, "libvirt-sock");
   const told = new EventEmitter();
   const sockets = new Set<Socket>();

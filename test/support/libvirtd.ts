@@ -82,7 +82,7 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
   if (process.getuid?.() !== 0) {
     throw new Error("a libvirtd of one's own needs root, for its mount namespace: run this as root");
   }
-  const directory = await temporaryDirectory();
+  const directory = temporaryDirectory();
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeDirectory(directory));
   const config = await layOut(directory, options);

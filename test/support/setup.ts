@@ -3,30 +3,26 @@ import { goBinary, SUPERVISOR } from "./go-build.ts";
 import { guestImage } from "./guest-image.ts";
 import { kubeBinaries, kubectlBinary } from "./kube-binaries.ts";
 import type { Report } from "./report.ts";
-
-/** What can be set up: libvirt with QEMU, the guests' kernel, the API server with etcd, kubectl. */
-export const everyPart = ["libvirt", "guest", "apiserver", "kubectl"] as const;
-
-/** One of them. */
-export type Part = (typeof everyPart)[number];
+import { checkRequirements } from "./requirements.ts";
 
 /**
- * Installs what is missing of the parts, and says what it does while it does it.
- * Where nothing is missing it takes milliseconds, so everything that needs a part
- * may ask for it. Debian packages go to the system, all else to the cache.
+ * Installs what is missing of the parts: libvirt with QEMU, the guests' kernel, the API server with etcd, kubectl.
+ * Says what it does while it does it. Where nothing is missing it takes milliseconds. Debian packages go to the
+ * system, all else to the cache.
+ * Rejects at once where the machine lacks what that takes.
  */
-export async function setUp(parts: readonly Part[], report: Report): Promise<void> {
-  const wanted = (part: Part) => parts.includes(part);
+export async function setUp(report: Report): Promise<void> {
+  await checkRequirements();
   // Installing waits for the network and compiling for the processor: they go together.
   const results = await Promise.allSettled([
     (async () => {
-      if (wanted("libvirt")) await step("libvirt and QEMU", installPackages, report);
-      if (wanted("guest")) await step("guest kernel and initramfs", guestImage, report);
+      await step("libvirt and QEMU", installPackages, report);
+      await step("guest kernel and initramfs", guestImage, report);
     })(),
     (async () => {
       await step("process supervisor", (line) => goBinary(SUPERVISOR, line), report);
-      if (wanted("apiserver")) await step("API server and etcd", kubeBinaries, report);
-      if (wanted("kubectl")) await step("kubectl", kubectlBinary, report);
+      await step("API server and etcd", kubeBinaries, report);
+      await step("kubectl", kubectlBinary, report);
     })(),
   ]);
   const failures = results.filter((result) => result.status === "rejected").map((result) => result.reason);

@@ -21,8 +21,11 @@ const plain = { noNullPrototype: true };
 const mark: fc.Arbitrary<RequestMark> = fc.record(
   {
     attempt: hex,
+    cluster: fc.uuid(),
     resource: fc.uuid(),
     wasOff: fc.boolean(),
+    inPlace: fc.boolean(),
+    bootId: fc.uuid(),
     owner: fc.stringMatching(/^[a-z0-9-]+\/[a-z0-9.-]+$/),
     request: fc.record(
       {
@@ -46,7 +49,17 @@ const mark: fc.Arbitrary<RequestMark> = fc.record(
     method: fc.constantFrom(...restartMethods),
   },
   {
-    requiredKeys: ["attempt", "wasOff", "resource", "owner", "request", "servedBefore", "startedAtMs"],
+    requiredKeys: [
+      "attempt",
+      "cluster",
+      "resource",
+      "wasOff",
+      "inPlace",
+      "owner",
+      "request",
+      "servedBefore",
+      "startedAtMs",
+    ],
     ...plain,
   },
 );
@@ -121,6 +134,7 @@ test("the token that people try first, true, is an attribute with a value", () =
   const request = { restartToken: "true", requestedAt: "2026-01-01T00:00:00.000Z" };
   const mark = {
     attempt: "0".repeat(32),
+    cluster: "c",
     resource: "u",
     owner: "a/b",
     request,
