@@ -38,11 +38,11 @@ function settledFirst(decision: Decision, virtualMachine: VirtualMachine): Decis
   };
 }
 
-/** What waits to begin is looked at again when its deadline passes, at the latest. */
+/** What waits to begin is looked at again when its deadline passes, at the latest; what was touched has none. */
 function untilDeadline(decision: Decision, { virtualMachine, now }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (verdict.kind !== "Blocked" && verdict.kind !== "Unavailable") return decision;
-  if (attempt === undefined || attempt.marked) return decision;
+  if (attempt === undefined || attempt.touched) return decision;
   const deadline = deadlineMs(virtualMachine, attempt.request);
   if (deadline === undefined) return decision;
   const untilMs = Math.min(

@@ -72,7 +72,7 @@ function stopped({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
   if (obstacle !== undefined)
     return {
       verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
-      attempt: unheard(attempt),
+      attempt: { ...unheard(attempt), method: howItStopped(attempt, domain) },
     };
   const message = "the guest is down and the domain is started";
   return {

@@ -223,6 +223,33 @@ test("the deadline holds for a domain that is missing, too", async () => {
   assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
 });
 
+test("a deadline that passes while a marked guest cannot be asked wakes nobody again and again", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  world.hypervisor.faults.push({ effect: "Mark", fault: { kind: "Refused", message: "busy" } });
+  world.hypervisor.beforeEffect = () => world.hypervisor.pause();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.conditions?.find(({ type }) => type === "Reconciling")?.reason, "GuestPaused");
+  world.hypervisor.beforeEffect = () => {};
+  world.hypervisor.resume();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+for (const [moment, atMs] of [
+  ["before the request", 0],
+  ["while it waits", 1000],
+] as const)
+  test(`a wall clock that is put back ${moment} makes no wait longer than the interval`, async () => {
+    const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(5000);
+    world.timeline.after(atMs, () => world.timeline.shiftWallClock(-7_200_000));
+    world.timeline.after(500, () => world.api.apply({ restartGeneration: 2 }));
+    await world.settle(605_000);
+    assert.equal(boots(world), 3);
+  });
+
 test("a template that changes at every render restarts the machine once in each interval", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
   for (let render = 1; render <= 10; render += 1) {

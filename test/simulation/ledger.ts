@@ -1,8 +1,11 @@
-import type { RestartRequest } from "../../crds/restart.ts";
+import type { RestartMethod, RestartRequest } from "../../crds/restart.ts";
+import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "../../controller/decision.ts";
 import type { Attempt } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Boot } from "./domain.ts";
+import { unrest } from "./rest.ts";
+import { Restraint } from "./restraint.ts";
 import type { World } from "./world.ts";
 
 /** A sentence that must be true, and how a history made it false. */
@@ -32,6 +35,9 @@ const lateMs = 590_000;
 
 const restoredBackup = "an older backup of the API server is restored";
 
+/** Why a restart may fail although nobody disturbs it: a policy says so. */
+const excuses = new Set(["GuestShutdownTimedOut", "DeadlineExceeded"]);
+
 /** Keeps account of what the controller does, and holds the invariants against it. */
 export class Ledger {
   violation: Violation | undefined;
@@ -51,9 +57,17 @@ export class Ledger {
   #writesAtRest = 0;
   #effectsAtRest = 0;
 
+  readonly #restraint: Restraint;
+
   constructor(world: World, disturbances: ReadonlySet<string>) {
     this.#world = world;
     this.#disturbances = disturbances;
+    this.#restraint = new Restraint(
+      world,
+      (...names) => this.#anyOf(...names),
+      () => this.isUndisturbed,
+      (invariant, how) => this.fail(invariant, how),
+    );
   }
 
   /** From here on the invariants hold. */
@@ -65,6 +79,11 @@ export class Ledger {
 
   fail(invariant: string, how: string): void {
     this.violation ??= { invariant, how };
+  }
+
+  /** Whether only requests have happened so far. */
+  get isUndisturbed(): boolean {
+    return ![...this.#happenings].some((name) => this.#disturbances.has(name));
   }
 
   /** Something is about to happen. */
@@ -83,7 +102,9 @@ export class Ledger {
   }
 
   /** A decision; its results are checked against what really happened. */
-  decided({ verdict, attempt }: Decision): void {
+  decided(decision: Decision, seen: VirtualMachine | undefined): void {
+    const { verdict, attempt } = decision;
+    this.#restraint.decided(decision, seen);
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     if (verdict.kind !== "End") return;
@@ -99,6 +120,8 @@ export class Ledger {
     this.#everyRequestEnded();
     this.#onceEach();
     this.#guestLetGo();
+    const wasTouched = (attempt: string) => this.#deeds.get(attempt)?.bootsAtMark !== undefined;
+    for (const { invariant, how } of unrest(this.#world, wasTouched)) this.fail(invariant, how);
     this.#writesAtRest = api.writes.length;
     this.#effectsAtRest = hypervisor.effects.length;
   }
@@ -112,13 +135,14 @@ export class Ledger {
       this.fail("what is at rest stays at rest", "a look at rest did something");
   }
 
-  #succeeded(attempt: Attempt, { evidence }: Ended, { marked, bootsAtMark }: Deeds): void {
+  #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
     if (marked !== undefined && marked.end === undefined) this.fail(sentence, "the marked boot still runs");
     if (boots.length <= bootsAtMark) this.fail(sentence, "no boot began since the mark");
+    this.#toldHow(attempt, method, marked);
     const startedAtMs = boots.at(-1)?.startedAtMs ?? 0;
     for (const name of [attempt.request.restartGeneration, attempt.request.restartToken]) {
       if (name !== undefined && (this.#requestedAtMs.get(String(name)) ?? 0) > startedAtMs) {
@@ -130,10 +154,21 @@ export class Ledger {
     }
   }
 
+  /** How the old boot ended, where neither a death nor an answer that was lost hides it. */
+  #toldHow({ id }: Attempt, method: RestartMethod | undefined, marked: Boot | undefined): void {
+    if (this.#processWasLost() || this.#anyOf("an effect's answer is lost", restoredBackup)) return;
+    const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
+    const truth = marked?.endedBy === id ? ended : "Start";
+    // An operator who presses the same button leaves the same trace.
+    const looksAlike = truth === "Start" && method === "Soft" && marked?.end === "Shutdown";
+    if (method !== truth && !looksAlike)
+      this.fail("the result tells how the old boot ended", `${method} for ${truth}`);
+  }
+
   /** Where nobody disturbs it, the controller has no excuse. */
   #undisturbed({ result, reason }: Ended): void {
-    if ([...this.#happenings].some((name) => this.#disturbances.has(name))) return;
-    const isAllowed = result === "Succeeded" || result === "Skipped" || reason === "GuestShutdownTimedOut";
+    if (!this.isUndisturbed) return;
+    const isAllowed = result === "Succeeded" || result === "Skipped" || excuses.has(reason);
     if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
   }
 
@@ -177,6 +212,7 @@ export class Ledger {
     return this.#anyOf(
       "the controller is killed",
       "the controller dies at an effect",
+      "the controller is told to end",
       "the wall clock is set",
       "status writes are lost",
       "libvirt is away",

@@ -28,9 +28,9 @@ export class Timeline {
     this.#plans.splice(index, 0, { atMs, run });
   }
 
-  /** Somebody sets the wall clock; the monotonic one does not care. */
+  /** Somebody sets the wall clock, which tells whole milliseconds; the monotonic one does not care. */
   shiftWallClock(byMs: number): void {
-    this.#epochMs += byMs;
+    this.#epochMs += Math.round(byMs);
   }
 
   /**

@@ -27,7 +27,8 @@ export class World {
   delays: CallDelays = { lookMs: 0, performMs: 0 };
   /** The resource as an old backup has it. */
   backup: VirtualMachine | undefined;
-  onDecision: (decision: Decision) => void = () => {};
+  /** Told of every decision, with the resource as the process that decides has it. */
+  onDecision: (decision: Decision, seen: VirtualMachine | undefined) => void = () => {};
   #process: Reconciler;
   /** The pass that is under way; that of a process that is gone is another one. */
   #running: symbol | undefined;
@@ -175,10 +176,10 @@ export class World {
       },
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },
       journal: {
-        decided: (_key, decision) => {
+        decided: (key, decision) => {
           attempt = decision.attempt?.id ?? "";
           this.trace.push(decision.rule);
-          this.onDecision(decision);
+          this.onDecision(decision, api.get(key));
         },
         performed: () => {},
       },
