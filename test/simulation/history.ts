@@ -76,6 +76,14 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
   ["an operator undefines it", (world) => world.hypervisor.undefine()],
   ["an operator defines it", (world) => world.hypervisor.define()],
+  [
+    "an operator defines it anew",
+    (world) => {
+      world.hypervisor.undefine();
+      world.hypervisor.define();
+    },
+  ],
+  ["the next boot crashes at once", (world) => crashAtStart(world)],
   ["an operator reverts to a snapshot", (world) => world.hypervisor.revert()],
   ["the guest crashes", (world) => void world.hypervisor.stop("Crashed")],
   ["the resource is deleted", (world) => world.api.delete()],
@@ -107,7 +115,17 @@ const faults: readonly [Happening, ...Happening[]] = [
     "status writes are lost",
     (world, random) => outage(world, random, (on) => void (world.api.losesWrites = on)),
   ],
-  ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", false)],
+  // An error reply may come although the effect has been done.
+  ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", random.chance(0.2))],
+  [
+    "libvirt refuses an effect again and again",
+    (world, random) => {
+      const effect = random.pick(effects);
+      const kind = random.pick<"Refused" | "Unanswered">(["Refused", "Unanswered"]);
+      for (let times = 2 + random.below(4); times > 0; times -= 1)
+        world.hypervisor.faults.push({ effect, fault: { kind, message: "as planned" } });
+    },
+  ],
   ["an effect's answer is lost", (world, random) => plan(world, random, "Unanswered", random.chance(0.5))],
   [
     "libvirt is away",
@@ -217,7 +235,7 @@ function spec(random: Random): Record<string, unknown> {
       mode,
       soft: { timeoutSeconds: random.pick([5, 60, 120]), resendSeconds: random.pick([2, 30]) },
       whenPaused: mode === "Soft" ? "Block" : random.pick(["Block", "Force"]),
-      minIntervalSeconds: random.pick([0, 0, 0, 30]),
+      minIntervalSeconds: random.pick([0, 0, 0, 30, 300]),
       deadlineSeconds: random.pick([undefined, undefined, 20]),
     },
   };
@@ -264,6 +282,18 @@ function rival(world: World, ageSeconds: number | undefined): void {
   world.enqueue();
 }
 
+/** The boot that an attempt starts next goes off before anybody has looked at it. */
+function crashAtStart({ hypervisor }: World): void {
+  const tell = hypervisor.onEvent;
+  hypervisor.onEvent = () => {
+    tell();
+    const { running } = hypervisor;
+    if (running === undefined || running.startedBy === operator) return;
+    hypervisor.onEvent = tell;
+    hypervisor.stop("Crashed");
+  };
+}
+
 /** The process finishes what it has stopped, for a while, before it goes. */
 function end(world: World, random: Random): void {
   world.endController();
@@ -280,7 +310,7 @@ function plan(world: World, random: Random, kind: "Refused" | "Unanswered", appl
 function outage(world: World, random: Random, set: (on: boolean) => void): void {
   set(true);
   world.enqueue();
-  world.timeline.after(random.below(20_000), () => {
+  world.timeline.after(random.below(random.pick([20_000, 120_000])), () => {
     set(false);
     world.enqueue();
   });

@@ -33,7 +33,25 @@ type Ended = Verdict & { kind: "End" };
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
 
+const refusals = ["libvirt refuses an effect", "libvirt refuses an effect again and again"];
+
 const restoredBackup = "an older backup of the API server is restored";
+
+/** What takes a request back that only waits. */
+const takenBack = [
+  "the newest request is taken back",
+  "an old annotation comes back",
+  "the annotation gets an earlier time",
+  "a malformed annotation comes",
+];
+
+/** What takes marks away from a domain, or makes it stranger than this. */
+const reasonsForDoubt = [
+  "an operator reverts to a snapshot",
+  "an operator undefines it",
+  "an operator defines it anew",
+  "libvirt becomes slow",
+];
 
 /** Why a restart may fail although nobody disturbs it: a policy says so. */
 const excuses = new Set(["GuestShutdownTimedOut", "DeadlineExceeded"]);
@@ -58,6 +76,8 @@ export class Ledger {
   #effectsAtRest = 0;
 
   readonly #restraint: Restraint;
+  /** The last token that the controller took for a request. */
+  #token: string | undefined;
 
   constructor(world: World, disturbances: ReadonlySet<string>) {
     this.#world = world;
@@ -73,12 +93,14 @@ export class Ledger {
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
+    this.#world.onPerformance = (performance) => this.#restraint.performed(performance);
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
     this.happened();
   }
 
   fail(invariant: string, how: string): void {
     this.violation ??= { invariant, how };
+    this.onEffect(() => `! ${invariant}: ${how}`);
   }
 
   /** Whether only requests have happened so far. */
@@ -103,12 +125,18 @@ export class Ledger {
 
   /** A decision; its results are checked against what really happened. */
   decided(decision: Decision, seen: VirtualMachine | undefined): void {
-    const { verdict, attempt } = decision;
+    const { verdict, attempt, trigger } = decision;
+    if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
+      this.#token = trigger.request.restartToken;
     this.#restraint.decided(decision, seen);
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     if (verdict.kind !== "End") return;
     if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
+    if (verdict.result === "Unverified" && !this.#anyOf(...reasonsForDoubt))
+      this.fail("only what somebody else did to the marks makes a restart unverified", verdict.reason);
+    if (verdict.reason === "StoppedAfterStart" && deeds.started === 0)
+      this.fail("a failure tells what happened", "it was never started");
     if (verdict.result === "Succeeded") this.#succeeded(attempt, verdict, deeds);
     this.#undisturbed(verdict);
   }
@@ -118,6 +146,7 @@ export class Ledger {
     const { api, hypervisor } = this.#world;
     this.#nobodyLeftOff();
     this.#everyRequestEnded();
+    this.#lastTokenEnded();
     this.#onceEach();
     this.#guestLetGo();
     const wasTouched = (attempt: string) => this.#deeds.get(attempt)?.bootsAtMark !== undefined;
@@ -142,6 +171,8 @@ export class Ledger {
     const sentence = "success means that the old boot ended and a new one began";
     if (marked !== undefined && marked.end === undefined) this.fail(sentence, "the marked boot still runs");
     if (boots.length <= bootsAtMark) this.fail(sentence, "no boot began since the mark");
+    if (marked === undefined && method !== "Start")
+      this.fail("the result tells how the old boot ended", `${method} for a domain that was off`);
     this.#toldHow(attempt, method, marked);
     const startedAtMs = boots.at(-1)?.startedAtMs ?? 0;
     for (const name of [attempt.request.restartGeneration, attempt.request.restartToken]) {
@@ -156,7 +187,8 @@ export class Ledger {
 
   /** How the old boot ended, where neither a death nor an answer that was lost hides it. */
   #toldHow({ id }: Attempt, method: RestartMethod | undefined, marked: Boot | undefined): void {
-    if (this.#processWasLost() || this.#anyOf("an effect's answer is lost", restoredBackup)) return;
+    if (this.#processWasLost() || this.#anyOf(...refusals, "an effect's answer is lost", restoredBackup))
+      return;
     const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
     const truth = marked?.endedBy === id ? ended : "Start";
     // An operator who presses the same button leaves the same trace.
@@ -181,6 +213,8 @@ export class Ledger {
     if (status?.attempt !== undefined) return;
     // A resource that is gone has nobody to tell; a process that died with it knew of nobody else's.
     if (api.stored === undefined && this.#processWasLost()) return;
+    // Without the marks and without the process, nothing tells that it was asked.
+    if (this.#hadToForget() && this.#anyOf("an operator undefines it", "an operator defines it anew")) return;
     if (this.#mustStillBeStarted(last)) {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
       return;
@@ -218,6 +252,7 @@ export class Ledger {
       "libvirt is away",
       "libvirtd is restarted",
       "an operator undefines it",
+      "an operator defines it anew",
     );
   }
 
@@ -235,6 +270,20 @@ export class Ledger {
         "every request ends in a recorded result",
         `generation ${wanted} is requested, ${observed} observed`,
       );
+  }
+
+  /** What the controller has once taken for a request is served, although its annotation may be gone. */
+  #lastTokenEnded(): void {
+    const { stored } = this.#world.api;
+    if (stored === undefined || stored.status.attempt !== undefined || this.#hadToForget()) return;
+    if (this.#anyOf(...takenBack)) return;
+    const { observedRestartToken, history = [] } = stored.status;
+    const served = new Set([
+      observedRestartToken,
+      ...history.flatMap(({ request }) => [request.restartToken, ...(request.joinedTokens ?? [])]),
+    ]);
+    if (this.#token !== undefined && !served.has(this.#token))
+      this.fail("every request ends in a recorded result", `${this.#token} did not`);
   }
 
   /** Two attempts must not have ended a boot each for one and the same request. */
@@ -255,7 +304,7 @@ export class Ledger {
   /** A guest that nobody works on reboots as its configuration says. */
   #guestLetGo(): void {
     const { hypervisor, api } = this.#world;
-    const lost = this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
+    const lost = this.#anyOf("libvirt refuses an effect again and again", "an effect's answer is lost");
     if (api.stored?.status.attempt !== undefined || lost || this.#hadToForget()) return;
     if (hypervisor.running?.onReboot === "destroy")
       this.fail("a guest that is left running may reboot by itself again", "it may not");
@@ -311,10 +360,10 @@ export class Ledger {
     const mayHaveObeyed = last?.end === "Shutdown" || hypervisor.domain.reason === "Unknown";
     const isLate = mayHaveObeyed && last !== undefined && last.signals > 0;
     const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
-    if (isSettled && !isLate) this.fail("an attempt whose result is on the domain starts nothing", "it did");
+    if (isSettled && !isLate && !this.#anyOf(...refusals))
+      this.fail("an attempt whose result is on the domain starts nothing", "it did");
     deeds.started += 1;
-    const faulty =
-      this.#hadToForget() || this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
+    const faulty = this.#hadToForget() || this.#anyOf(...refusals, "an effect's answer is lost");
     if (deeds.started > 1 && !faulty)
       this.fail("an attempt starts at most one boot", `it started ${deeds.started}`);
   }

@@ -1,4 +1,9 @@
-import { annotations, longestRestartToken, type VirtualMachine } from "../../crds/virtual-machine.ts";
+import {
+  annotations,
+  longestRestartToken,
+  type VirtualMachine,
+  type VirtualMachineStatus,
+} from "../../crds/virtual-machine.ts";
 import type { Violation } from "./ledger.ts";
 import type { World } from "./world.ts";
 
@@ -9,7 +14,7 @@ export function* unrest(world: World, wasTouched: (attempt: string) => boolean):
   yield* waitsForNothing(world, stored, wasTouched);
   yield* tokenIsOpen(stored);
   yield* tellsAnotherDomain(world, stored);
-  yield* conditionsDisagree(stored);
+  for (const status of world.api.writes) yield* conditionsDisagree(status);
 }
 
 function* waitsForNothing(
@@ -26,6 +31,9 @@ function* waitsForNothing(
     if (!isHeld) yield { invariant, how: `it was begun, and the domain is ${state}, ${reason}` };
     return;
   }
+  const isGone =
+    !hypervisor.exists && status.attempt.stage !== "Queued" && status.attempt.stage !== "Preparing";
+  if (isGone) yield { invariant, how: "it was begun, and the domain is gone" };
   const waits = isHeld || !hypervisor.exists || spec.suspend || api.rivals.length > 0;
   if (!waits) yield { invariant, how: `nothing holds it, and the domain is ${state}, ${reason}` };
   const { deadlineSeconds } = spec.restartPolicy;
@@ -55,7 +63,7 @@ function* tellsAnotherDomain({ hypervisor }: World, { status }: VirtualMachine):
 }
 
 /** As kstatus reads them. */
-function* conditionsDisagree({ status }: VirtualMachine): Iterable<Violation> {
+function* conditionsDisagree(status: VirtualMachineStatus): Iterable<Violation> {
   const valueOf = (name: string) => status.conditions?.find(({ type }) => type === name)?.status;
   const isBusy = valueOf("Reconciling") === "True";
   const isStalled = valueOf("Stalled") === "True";
@@ -63,6 +71,7 @@ function* conditionsDisagree({ status }: VirtualMachine): Iterable<Violation> {
   const isReady = valueOf("Ready");
   if (isReady === undefined || (isReady === "True") === (isBusy || isStalled) || (isBusy && isStalled))
     yield { invariant, how: `Ready ${isReady}, Reconciling ${isBusy}, Stalled ${isStalled}` };
-  if (status.attempt !== undefined && isReady === "True")
-    yield { invariant, how: "Ready with a restart under way" };
+  // Before it is marked, it may be dropped by the very next pass.
+  const isMarked = status.attempt !== undefined && !["Queued", "Preparing"].includes(status.attempt.stage);
+  if (isMarked && isReady === "True") yield { invariant, how: "Ready with a restart under way" };
 }

@@ -2,6 +2,7 @@ import { parseTimestamp } from "../../crds/timestamp.ts";
 import { annotations, type VirtualMachine } from "../../crds/virtual-machine.ts";
 import type { Attempt } from "../../controller/attempt.ts";
 import type { Decision } from "../../controller/decision.ts";
+import type { Effect, Performance } from "../../controller/ports.ts";
 import type { World } from "./world.ts";
 
 /** What the restraints of one attempt are measured by. */
@@ -20,6 +21,8 @@ export class Restraint {
   readonly #isUndisturbed: () => boolean;
   readonly #fail: (invariant: string, how: string) => void;
   readonly #signals = new Map<string, Signals>();
+  /** What was refused last, by attempt and effect, and when. */
+  readonly #refusedAtMs = new Map<string, number>();
   /** When the last restart that touched the domain ended, on the monotonic clock. */
   #lastEndMs = Number.NEGATIVE_INFINITY;
 
@@ -38,8 +41,14 @@ export class Restraint {
   /** A decision, with the resource as the process that decides has it. */
   decided({ verdict, attempt }: Decision, seen: VirtualMachine | undefined): void {
     if (verdict.kind === "End" && verdict.method !== undefined) this.#lastEndMs = this.#nowMs;
+    // A guest that is paused is asked anew, and has its time anew.
+    if (verdict.kind === "Blocked" && attempt?.marked === true) this.#signals.delete(attempt.id);
+    if (verdict.kind !== "Act" || attempt === undefined) return;
+    this.#rests(attempt, verdict.effect);
+    if (this.#world.isEnding && ["Mark", "Shutdown", "Destroy"].includes(verdict.effect.kind))
+      this.#fail("a process that is to end begins nothing", verdict.effect.kind);
     // A look that takes long is older than what is decided from it.
-    if (verdict.kind !== "Act" || attempt === undefined || seen === undefined) return;
+    if (seen === undefined) return;
     if (this.#hasHappened("libvirt becomes slow")) return;
     switch (verdict.effect.kind) {
       case "Mark":
@@ -55,6 +64,22 @@ export class Restraint {
     }
   }
 
+  /** An effect with its outcome. */
+  performed({ attempt, effect, outcome, ended }: Performance): void {
+    const name = `${attempt} ${effect.kind}`;
+    if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
+    else this.#refusedAtMs.delete(name);
+  }
+
+  #rests({ id }: Attempt, { kind }: Effect): void {
+    const refusedAtMs = this.#refusedAtMs.get(`${id} ${kind}`) ?? Number.NEGATIVE_INFINITY;
+    if (this.#nowMs < refusedAtMs + 100 && !this.#mayNotKnowTheLast)
+      this.#fail(
+        "what was refused is not tried again at once",
+        `${kind} after ${this.#nowMs - refusedAtMs} ms`,
+      );
+  }
+
   get #nowMs(): number {
     return this.#world.timeline.now().monotonicMs;
   }
@@ -64,20 +89,31 @@ export class Restraint {
   }
 
   #begins({ request, mode, touched }: Attempt, { metadata, spec, status }: VirtualMachine): void {
+    // What was begun goes on, also where its marks have to be written once more.
+    if (touched) return;
     const { restartPolicy, suspend } = spec;
     if (suspend) this.#fail("nothing is begun while restarts are suspended", "a domain was marked");
-    const { rivals } = this.#world.api;
+    const { hypervisor, api } = this.#world;
+    if (["Saved", "Migrated"].includes(hypervisor.domain.reason))
+      this.#fail("nothing is begun with a domain that lives on elsewhere", "it was marked");
+    if (hypervisor.running !== undefined && !hypervisor.persistent)
+      this.#fail("nothing is begun with a domain that is gone once it is off", "it was marked");
+    const { rivals } = api;
     if (rivals.some((rival) => rival.metadata.creationTimestamp < metadata.creationTimestamp))
       this.#fail("nothing is begun with a domain that an older resource names", "it was marked");
     const mayForce = mode === "Hard" || (mode === "Auto" && restartPolicy.whenPaused === "Force");
     if (this.#isPaused && !mayForce)
       this.#fail("nothing is begun with a guest that hears nothing", "a paused domain was marked");
-    const names = [request.restartToken, request.restartGeneration].map(String);
-    const means = (name: string) => names.includes(metadata.annotations[name] ?? "-");
-    if (!touched && means(annotations.cancel))
-      this.#fail("a request that is taken back in time is not begun", `${names.join(", ")} was`);
+    const { annotations: values } = metadata;
+    const names = new Set([request.restartToken, request.restartGeneration].map(String));
+    // A generation that was lowered since is another one than that which the attempt began with.
+    const isLowered = spec.restartGeneration !== request.restartGeneration;
+    const canceled = values[annotations.cancel] ?? "";
+    if (canceled === request.restartToken || (!isLowered && names.has(canceled)))
+      this.#fail("a request that is taken back in time is not begun", `${canceled} was`);
+    const mayHurry = names.has(values[annotations.skipInterval] ?? "");
     const isTooSoon = this.#nowMs < this.#lastEndMs + restartPolicy.minIntervalSeconds * 1000;
-    if (isTooSoon && !touched && !means(annotations.skipInterval) && !this.#mayNotKnowTheLast)
+    if (isTooSoon && !mayHurry && !this.#mayNotKnowTheLast)
       this.#fail("restarts keep their least interval", "one was begun too soon");
     const { restartToken = "" } = request;
     if (/\p{C}/u.test(restartToken))
@@ -85,7 +121,7 @@ export class Restraint {
     const [time, servedTime] = [restartToken, status.observedRestartToken ?? ""].map(parseTimestamp);
     // The process itself may know better than its copy of the resource.
     const isStale = this.#hasHappened("the API server becomes slow", "status writes are lost");
-    if (!touched && !isStale && time !== undefined && servedTime !== undefined && time < servedTime)
+    if (!isStale && time !== undefined && servedTime !== undefined && time < servedTime)
       this.#fail("a time before the last one served restarts nothing", restartToken);
   }
 
@@ -113,7 +149,8 @@ export class Restraint {
     if (mode === "Hard" || this.#hasHappened("a hard restart is requested")) return;
     if (mode === "Soft") this.#fail("mode Soft cuts no power", "it did");
     if (whenPaused === "Force" && this.#hasHappened("an operator pauses it")) return;
-    if (this.#hasHappened("libvirt refuses an effect", "an effect's answer is lost")) return;
+    const mayBeRefused = ["libvirt refuses an effect", "libvirt refuses an effect again and again"];
+    if (this.#hasHappened(...mayBeRefused, "an effect's answer is lost")) return;
     const signals = this.#signals.get(id);
     const invariant = "a guest has its whole time to shut down before its power is cut";
     if (signals === undefined) {
