@@ -83,7 +83,7 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
 /** A reboot in place, or a reset that may just happen, leaves the mark on the new boot. */
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (!hasMarks(domain) || attempt.resetAt !== undefined) return false;
+  if (!hasMarks(domain) || attempt.resetAt !== undefined || attempt.unproven) return false;
   if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }

@@ -1,6 +1,6 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../../crds/virtual-machine.ts";
 import type { Decision } from "../../controller/decision.ts";
-import type { Ports } from "../../controller/ports.ts";
+import type { Performance, Ports } from "../../controller/ports.ts";
 import { Reconciler } from "../../controller/reconcile.ts";
 import { ModelApi } from "./api.ts";
 import { ModelHypervisor, type Guest } from "./domain.ts";
@@ -27,7 +27,12 @@ export class World {
   delays: CallDelays = { lookMs: 0, performMs: 0 };
   /** The resource as an old backup has it. */
   backup: VirtualMachine | undefined;
-  onDecision: (decision: Decision) => void = () => {};
+  /** Told of every decision, with the resource as the process that decides has it. */
+  onDecision: (decision: Decision, seen: VirtualMachine | undefined) => void = () => {};
+  /** Told of every effect with its outcome. */
+  onPerformance: (performance: Performance) => void = () => {};
+  /** Whether the process was told to end. */
+  isEnding = false;
   #process: Reconciler;
   /** The pass that is under way; that of a process that is gone is another one. */
   #running: symbol | undefined;
@@ -62,6 +67,7 @@ export class World {
   /** The controller process dies and a new one starts. */
   restartController(): void {
     this.#process = this.#newProcess();
+    this.isEnding = false;
     this.#running = undefined;
     this.api.forgetWriter();
     this.enqueue();
@@ -69,6 +75,7 @@ export class World {
 
   /** The controller process is told to end. */
   endController(): void {
+    this.isEnding = true;
     this.#process.end();
   }
 
@@ -179,12 +186,12 @@ export class World {
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },
       cluster: "cluster",
       journal: {
-        decided: (_key, decision) => {
+        decided: (key, decision) => {
           attempt = decision.attempt?.id ?? "";
           this.trace.push(decision.rule);
-          this.onDecision(decision);
+          this.onDecision(decision, api.get(key));
         },
-        performed: () => {},
+        performed: (performance) => this.onPerformance(performance),
       },
     };
     const process = new Reconciler(ports);
