@@ -7,6 +7,7 @@ import type {
   RestartStage,
 } from "../crds/restart.ts";
 import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
+import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
 import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
@@ -25,6 +26,8 @@ export interface Attempt {
   readonly stage: RestartStage;
   readonly stageStartedAtMs: number;
   readonly startedAtMs: number;
+  /** When its request was first seen, on the monotonic clock of this process: a wall clock can be set. */
+  readonly requestedAtMs: number;
   /** Where it is put on record before the guest is touched. */
   readonly recordIn: RecordPlace;
   /** Whether it is on record: the domain carries the marks, or the API server has the status. */
@@ -57,7 +60,7 @@ export interface Attempt {
   readonly lastSignalBy?: Signal | undefined;
   /** Whether libvirt refused to ask the agent: it is not asked again. */
   readonly agentRefused: boolean;
-  /** When the guest was woken up, and when it was resumed after an I/O error: each is done once. */
+  /** When the guest was woken up, which is done once, and when it was last resumed after an I/O error. */
   readonly wokenAt?: Instant | undefined;
   readonly resumedAt?: Instant | undefined;
   /** Since when the guest is seen to go down. */
@@ -130,6 +133,7 @@ export function beginAttempt(
     stage: "Queued",
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
+    requestedAtMs: now.monotonicMs - waitedMs(request, now),
     recordIn: recordPlaceOf(policy),
     marked: false,
     touched: false,
@@ -141,6 +145,19 @@ export function beginAttempt(
     released: false,
     settled: false,
   };
+}
+
+/** How long a request has waited already, as far as the wall clock can tell. */
+function waitedMs({ requestedAt }: RestartRequest, { epochMs }: Instant): number {
+  return Math.max(0, epochMs - (parseTimestamp(requestedAt) ?? epochMs));
+}
+
+/** When an attempt that cannot go on fails, on the monotonic clock; undefined: never. */
+export function deadlineMs(
+  { requestedAtMs }: Attempt,
+  { deadlineSeconds }: RestartPolicy,
+): number | undefined {
+  return deadlineSeconds === undefined ? undefined : requestedAtMs + deadlineSeconds * 1000;
 }
 
 /** Where a policy wants an attempt to be on record. */
@@ -369,8 +386,7 @@ function afterRefusal(
   now: Instant,
 ): Attempt {
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
-  if (attempt.mode === "Auto" && (isSignal(effect) || effect.kind === "Wake" || effect.kind === "Resume"))
-    return { ...attempt, signalRefusal: message };
+  if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };

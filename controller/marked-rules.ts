@@ -42,13 +42,18 @@ function newBootRuns(subject: AttemptSubject): Ruling | undefined {
   return verified(subject, evidenceOfNewBoot(subject.attempt, subject.domain));
 }
 
-/** The guest rebooted, or was reset, without the domain's going off: that is a restart, too. */
+/**
+ * The guest rebooted, or was reset, without the domain's going off: that is a restart, too. A marked boot is made to end
+ * in off; what still reboots is one that was asked to reboot in place, or one that libvirt resets because it crashed.
+ */
 function rebootedInPlace(subject: AttemptSubject): Ruling | undefined {
   const { attempt, domain, agent } = subject;
-  // A marked boot is made to end in off, unless the attempt is in place; without marks nothing is made.
-  if (boot(subject) !== "Old" || !(attempt.inPlace || attempt.recordIn === "Status")) return undefined;
+  if (boot(subject) !== "Old") return undefined;
   const evidence = evidenceOfReboot(attempt, domain, agent);
-  return evidence.length === 0 ? undefined : verified(subject, evidence);
+  if (evidence.length === 0) return undefined;
+  return attempt.released
+    ? verified(subject, evidence)
+    : { verdict: release(attempt, "Restarted", "the guest rebooted in place") };
 }
 
 /** How long to wait between two questions to a connected agent that does not answer yet, in milliseconds. */
@@ -98,11 +103,9 @@ function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
             "connection to libvirt broke, in the middle of the restart",
         ];
   const message = `${why}; nothing more is done for this request`;
-  if (!attempt.released) {
-    const effect = { kind: "Release", attempt: attempt.id } as const;
-    return { verdict: { kind: "Act", effect, reason, message, announce: false } };
-  }
-  return { verdict: unverified(attempt, reason, message) };
+  return {
+    verdict: attempt.released ? unverified(attempt, reason, message) : release(attempt, reason, message),
+  };
 }
 
 /**
@@ -244,6 +247,11 @@ function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | 
 
 /** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
 const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
+
+/** The running boot reacts again as its configuration says, before the result is told. */
+function release({ id }: Attempt, reason: string, message: string): Verdict {
+  return { kind: "Act", effect: { kind: "Release", attempt: id }, reason, message, announce: false };
+}
 
 function unverified({ method }: Attempt, reason: string, message: string): Verdict & { kind: "End" } {
   return { kind: "End", result: "Unverified", reason, message, method, evidence: [] };

@@ -11,6 +11,7 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
+import { withKnownReason } from "./off-reason.ts";
 import {
   hasMarks,
   type Domain,
@@ -119,7 +120,7 @@ export class Reconciler {
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
     const { virtualMachine, stored, attempt } = memory;
-    const domain = await this.#lookAt(memory);
+    const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
     const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;

@@ -553,3 +553,15 @@ test("a request that fails before anything was done names no method, and does no
   await world.settle(1000);
   assert.equal(world.status.lastRestart.result, "Succeeded");
 });
+
+test("a domain that was migrated away is not started, also after libvirtd has forgotten why it is off", async () => {
+  const world = await settledWorld();
+  world.hypervisor.stop("Migrated");
+  await world.settle();
+  world.hypervisor.restartDaemon();
+  world.restartController();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(condition(world, "Ready"), "False DomainMigrated");
+});

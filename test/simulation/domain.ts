@@ -274,6 +274,12 @@ export class ModelHypervisor implements Hypervisor {
       this.#set({ state: "Crashed", reason: "Panicked", id: this.#domain.id });
   }
 
+  /** The guest crashes, and libvirt resets it: on_crash is restart. */
+  panicAndReset(): void {
+    const boot = this.running;
+    if (boot !== undefined && this.#domain.state === "Running") this.#beginInPlace(boot, operator);
+  }
+
   /** libvirt begins or ends something with the domain. */
   setJob(job: Job | undefined): void {
     this.job = this.running === undefined ? undefined : job;
@@ -359,6 +365,10 @@ export class ModelHypervisor implements Hypervisor {
       this.stop("Shutdown", by);
       return;
     }
+    this.#beginInPlace(boot, by);
+  }
+
+  #beginInPlace(boot: Boot, by: Actor): void {
     boot.rebootsOnPoweroff = false;
     boot.inPlace.push({ by, atMs: this.#timeline.now().monotonicMs });
     this.onReboot(boot, by);

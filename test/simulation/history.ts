@@ -65,6 +65,7 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["an operator resets it", (world) => void world.hypervisor.reset()],
   ["the guest goes to sleep", (world) => world.hypervisor.sleep()],
   ["the guest panics", (world) => world.hypervisor.panic()],
+  ["the guest panics and is reset", (world) => world.hypervisor.panicAndReset()],
   ["the guest's disk is full", (world, random) => failDisk(world, random)],
   ["a backup begins", (world, random) => doJob(world, random, { kind: "Other", what: "Backup" })],
   [

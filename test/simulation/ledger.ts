@@ -29,7 +29,7 @@ interface Deeds {
 type Ended = Verdict & { kind: "End" };
 
 /** How a restart may fail although nobody disturbs it: its guest, or its guest's agent, does not answer. */
-const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady"]);
+const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady", "AgentNotConnected"]);
 
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
