@@ -34,6 +34,8 @@ const restMs = 1000;
 export class Reconciler {
   readonly #ports: Ports;
   readonly #memory = new Map<Key, Memory>();
+  /** Keys whose resource was gone at their last pass: few, while there may be thousands of resources. */
+  readonly #orphans = new Set<Key>();
   #ending = false;
 
   constructor(ports: Ports) {
@@ -46,6 +48,7 @@ export class Reconciler {
       const observation = await this.#observe(key);
       if (observation === undefined) {
         this.#memory.delete(key);
+        this.#orphans.delete(key);
         return undefined;
       }
       const decision = decide(observation);
@@ -83,15 +86,13 @@ export class Reconciler {
     const { status, spec } = virtualMachine;
     const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
     this.#memory.set(key, { virtualMachine, stored: status, status, attempt, marksReadIn: undefined });
+    this.#orphans.add(key);
     return key;
   }
 
   /** Keys whose resource is gone in the middle of a restart: no list of resources names them any more. */
-  orphans(): Key[] {
-    const { virtualMachines } = this.#ports;
-    const isOrphan = ([key, { attempt }]: [Key, Memory]) =>
-      attempt?.touched === true && virtualMachines.get(key) === undefined;
-    return [...this.#memory].filter(isOrphan).map(([key]) => key);
+  orphans(): Iterable<Key> {
+    return this.#orphans;
   }
 
   /** How many restarts this process has under way. */
@@ -101,8 +102,11 @@ export class Reconciler {
 
   async #observe(key: Key): Promise<Observation | undefined> {
     const { virtualMachines, clock, cluster } = this.#ports;
-    const memory = this.#remember(key, virtualMachines.get(key));
+    const seen = virtualMachines.get(key);
+    const memory = this.#remember(key, seen);
     if (memory === undefined) return undefined;
+    if (seen === undefined) this.#orphans.add(key);
+    else this.#orphans.delete(key);
     const { virtualMachine, stored, attempt } = memory;
     const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];

@@ -11,7 +11,7 @@ import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
-import { WorkQueue } from "./kubernetes/work-queue.ts";
+import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
@@ -45,7 +45,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     log,
     onClaim: (virtualMachine) => {
       const domain = hypervisor.find(domainReference(virtualMachine));
-      if (domain !== undefined) enqueue(queue, virtualMachines, domain);
+      if (domain !== undefined) enqueue(queue, virtualMachines, domain, "Normal");
     },
   });
   const libvirtTried = Promise.withResolvers<void>();
@@ -59,9 +59,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
         },
       }),
     (changed) => {
-      enqueue(queue, virtualMachines, changed);
+      // A guest that has gone off is down until its start: it does not wait behind requests that are about to begin.
+      enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
-      for (const key of reconciler.orphans()) queue.add(key);
+      for (const key of reconciler.orphans()) queue.add(key, "High");
       if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     },
   );
@@ -138,9 +139,14 @@ function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
   );
 }
 
-function enqueue(queue: WorkQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
+function enqueue(
+  queue: WorkQueue,
+  virtualMachines: ApiVirtualMachines,
+  changed: ChangedDomain,
+  priority: Priority,
+): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
-  for (const key of keys) queue.add(key);
+  for (const key of keys) queue.add(key, priority);
 }
 
 function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, error: unknown): void {

@@ -7,6 +7,7 @@ import {
 import { formatTimestamp } from "../../crds/timestamp.ts";
 import type { Notice } from "../../controller/notice.ts";
 import type { Key, VirtualMachines } from "../../controller/ports.ts";
+import { isSameJson } from "../../src/kubernetes/json.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** How the API server behaves towards the controller. */
@@ -199,17 +200,6 @@ function newResource(spec: Record<string, unknown>, uid: string, createdAtMs: nu
   const parsed = parseVirtualMachine({ metadata, spec });
   if (parsed.kind === "Invalid") throw new Error(parsed.message);
   return parsed.virtualMachine;
-}
-
-/** Whether two values are the same as JSON, where a field that is undefined is absent. */
-function isSameJson(one: unknown, other: unknown): boolean {
-  if (one === other) return true;
-  if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) return false;
-  const [left, right] = [one, other] as [Record<string, unknown>, Record<string, unknown>];
-  for (const name of Object.keys(left)) if (!isSameJson(left[name], right[name])) return false;
-  for (const name of Object.keys(right))
-    if (left[name] === undefined && right[name] !== undefined) return false;
-  return true;
 }
 
 /**
