@@ -35,6 +35,8 @@ export interface Attempt {
   readonly domainId?: number | undefined;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod | undefined;
+  /** Whether the domain told of it: another process began it, or this one did and has forgotten it since. */
+  readonly isInherited: boolean;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
   /** Why libvirt would not signal the guest; the next look tells whether that is a reason to cut its power. */
@@ -99,6 +101,7 @@ export function beginAttempt(id: string, request: RestartRequest, mode: RestartM
     marked: false,
     touched: false,
     method: "Start",
+    isInherited: false,
     isForeign: false,
     released: false,
     settled: false,
@@ -138,6 +141,7 @@ export function adoptAttempt(
     startedAtMs: mark.startedAtMs,
     marked: true,
     touched: true,
+    isInherited: true,
     method: mark.wasOff === true ? "Start" : (mark.method ?? likelyMethod(mode, known)),
     forcedBecause: known?.forcedBecause,
   };

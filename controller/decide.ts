@@ -20,7 +20,7 @@ export function decide(observation: Observation): Decision {
   }
   const policy = virtualMachine.spec.restartPolicy;
   const decided = decideAttempt({ ...domain, virtualMachine, policy, attempt, now }, trigger);
-  const decision = heldBack(settledFirst(decided, virtualMachine), now);
+  const decision = heldBack(behindPredecessor(settledFirst(decided, virtualMachine), observation), now);
   return untilDeadline(decision, observation);
 }
 
@@ -50,6 +50,22 @@ function untilDeadline(decision: Decision, { virtualMachine, now }: Observation)
     now.monotonicMs + deadline - now.epochMs,
   );
   return { ...decision, verdict: { ...verdict, untilMs } };
+}
+
+/**
+ * The previous holder of the lease may have sent something that has not happened yet. A late signal would end a boot that
+ * was started meanwhile, and a late mark would bring a request back to life that was served meanwhile: so nothing is done
+ * to a domain before, neither in an attempt that was inherited nor in a new one, and no result is put on record.
+ */
+function behindPredecessor(decision: Decision, { predecessorGoneAtMs, now }: Observation): Decision {
+  const { verdict } = decision;
+  if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;
+  const message =
+    "the controller that had the lease before may have sent something that has not happened yet";
+  return {
+    ...decision,
+    verdict: { kind: "Wait", reason: "PredecessorMayAct", message, untilMs: predecessorGoneAtMs },
+  };
 }
 
 /** An effect that libvirt has just refused waits a little; any other effect is as good as ever. */

@@ -15,6 +15,8 @@ export interface Observation {
   rivals: readonly VirtualMachine[];
   /** The attempt as this process knows it. */
   attempt: Attempt | undefined;
+  /** Until when an effect that the previous holder of the lease sent may still happen, on the monotonic clock. */
+  predecessorGoneAtMs: number;
   now: Instant;
   /** A random name for the attempt that this pass may begin. */
   nonce: string;

@@ -2,6 +2,8 @@ import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machi
 import { afterEffect, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
+import { disturbsGuest } from "./disturbance.ts";
+import { isOwedWithoutLease } from "./lost-lease.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
@@ -47,7 +49,7 @@ export class Reconciler {
       }
       const decision = decide(observation);
       // Neither a status nor an Event may tell of what is not done.
-      if (this.#ending && disturbsGuest(decision.verdict)) return undefined;
+      if (!this.#mayCarryOut(observation, decision)) return againAfter(decision.verdict);
       this.#ports.journal.decided(key, decision);
       this.#record(key, observation, decision);
       const again = await this.#act(key, observation, decision);
@@ -77,8 +79,16 @@ export class Reconciler {
     return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;
   }
 
+  /** Asked immediately before the effect: between the two nothing is waited for. */
+  #mayCarryOut(observation: Observation, decision: Decision): boolean {
+    const { verdict } = decision;
+    if (this.#ending && verdict.kind === "Act" && disturbsGuest(verdict.effect)) return false;
+    const { lease } = this.#ports;
+    return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);
+  }
+
   async #observe(key: Key): Promise<Observation | undefined> {
-    const { virtualMachines, clock } = this.#ports;
+    const { virtualMachines, lease, clock } = this.#ports;
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
     const { virtualMachine, attempt } = memory;
@@ -87,7 +97,15 @@ export class Reconciler {
     // What this process has begun itself it knows better than the mark that it wrote then.
     const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
     const told = isNews ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;
-    return { virtualMachine: told, domain, rivals, attempt, now: clock.now(), nonce: clock.nonce() };
+    return {
+      virtualMachine: told,
+      domain,
+      rivals,
+      attempt,
+      predecessorGoneAtMs: lease.predecessorGoneAtMs,
+      now: clock.now(),
+      nonce: clock.nonce(),
+    };
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
@@ -122,12 +140,14 @@ export class Reconciler {
   }
 
   #record(key: Key, observation: Observation, decision: Decision): void {
-    const { virtualMachines } = this.#ports;
+    const { virtualMachines, lease } = this.#ports;
     const { virtualMachine } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const marksReadIn = marksReadNow(observation.domain, decision) ?? this.#memory.get(key)?.marksReadIn;
     this.#memory.set(key, { virtualMachine, status, attempt, marksReadIn });
+    // The status is the next holder's.
+    if (!lease.isHeld()) return;
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
     virtualMachines.writeStatus(virtualMachine, status);
@@ -138,11 +158,10 @@ export class Reconciler {
   async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {
     switch (verdict.kind) {
       case "Rest":
-        return undefined;
       case "Blocked":
       case "Unavailable":
       case "Wait":
-        return verdict.untilMs === undefined ? undefined : { atMs: verdict.untilMs };
+        return againAfter(verdict);
       case "Rebase":
       case "End":
         return "Now";
@@ -174,6 +193,11 @@ export class Reconciler {
   }
 }
 
+/** When an event may not come before it is time. */
+function againAfter(verdict: Verdict): Again {
+  return "untilMs" in verdict && verdict.untilMs !== undefined ? { atMs: verdict.untilMs } : undefined;
+}
+
 function powerOf({ id }: Domain): Power {
   return id === undefined ? "Off" : "On";
 }
@@ -189,9 +213,4 @@ function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
   if (virtualMachine.status.attempt !== undefined) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
   return kind === "Requested" || kind === "Cancelled";
-}
-
-/** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */
-function disturbsGuest(verdict: Verdict): boolean {
-  return verdict.kind === "Act" && ["Mark", "Shutdown", "Destroy"].includes(verdict.effect.kind);
 }

@@ -65,6 +65,12 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const reconciler = new Reconciler({
     virtualMachines,
     hypervisor,
+    // One process, without leader election.
+    lease: {
+      isHeld: () => true,
+      predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
+      goneAtMs: Number.POSITIVE_INFINITY,
+    },
     clock: systemClock,
     journal: createJournal(log),
   });

@@ -4,9 +4,9 @@ import type { Decision, Verdict } from "../../controller/decision.ts";
 import type { Attempt } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Boot } from "./domain.ts";
+import type { Act, World } from "./world.ts";
 import { unrest } from "./rest.ts";
 import { Restraint } from "./restraint.ts";
-import type { World } from "./world.ts";
 
 /** A sentence that must be true, and how a history made it false. */
 export interface Violation {
@@ -50,7 +50,6 @@ const reasonsForDoubt = [
   "an operator reverts to a snapshot",
   "an operator undefines it",
   "an operator defines it anew",
-  "libvirt becomes slow",
 ];
 
 /** Why a restart may fail although nobody disturbs it: a policy says so. */
@@ -75,15 +74,18 @@ export class Ledger {
   #writesAtRest = 0;
   #effectsAtRest = 0;
 
+  readonly #lostLeases: ReadonlySet<string>;
   readonly #restraint: Restraint;
   /** The last token that the controller took for a request. */
   #token: string | undefined;
 
-  constructor(world: World, disturbances: ReadonlySet<string>) {
+  constructor(world: World, disturbances: ReadonlySet<string>, lostLeases: ReadonlySet<string>) {
     this.#world = world;
     this.#disturbances = disturbances;
+    this.#lostLeases = lostLeases;
     this.#restraint = new Restraint(
       world,
+      lostLeases,
       (...names) => this.#anyOf(...names),
       () => this.isUndisturbed,
       (invariant, how) => this.fail(invariant, how),
@@ -93,6 +95,7 @@ export class Ledger {
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
+    this.#world.onAct = (act) => this.#acts(act);
     this.#world.onPerformance = (performance) => this.#restraint.performed(performance);
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
     this.happened();
@@ -133,7 +136,7 @@ export class Ledger {
     const deeds = this.#of(attempt);
     if (verdict.kind !== "End") return;
     if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
-    if (verdict.result === "Unverified" && !this.#anyOf(...reasonsForDoubt))
+    if (verdict.result === "Unverified" && this.#sawTheLatest && !this.#anyOf(...reasonsForDoubt))
       this.fail("only what somebody else did to the marks makes a restart unverified", verdict.reason);
     if (verdict.reason === "StoppedAfterStart" && deeds.started === 0)
       this.fail("a failure tells what happened", "it was never started");
@@ -162,6 +165,11 @@ export class Ledger {
       this.fail("the status converges and stays", "a look at rest wrote a status");
     if (hypervisor.effects.length !== this.#effectsAtRest)
       this.fail("what is at rest stays at rest", "a look at rest did something");
+  }
+
+  #acts({ what, isHeld, isOwnStart }: Act): void {
+    if (!isHeld && !isOwnStart)
+      this.fail("a process that lost its lease acts on nothing that it inherited", what);
   }
 
   #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
@@ -244,6 +252,7 @@ export class Ledger {
   /** Whether the process, its clock or its connections were lost, or what it works on. */
   #processWasLost(): boolean {
     return this.#anyOf(
+      ...this.#lostLeases,
       "the controller is killed",
       "the controller dies at an effect",
       "the controller is told to end",
@@ -343,7 +352,8 @@ export class Ledger {
   #marks(attempt: string, running: Boot | undefined): void {
     const deeds = this.#deeds.get(attempt);
     if (deeds === undefined) return;
-    deeds.marked = running;
+    // One that has to write its marks once more has not become another attempt by that.
+    deeds.marked ??= running;
     deeds.bootsAtMark = this.#world.hypervisor.boots.length;
   }
 
@@ -382,7 +392,9 @@ export class Ledger {
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
   get #sawTheLatest(): boolean {
-    return !this.#happenings.has("libvirt becomes slow");
+    const others = [...this.#disturbances].filter((name) => !this.#lostLeases.has(name));
+    const mayBeLate = this.#anyOf(...this.#lostLeases) && this.#anyOf(...others);
+    return !mayBeLate && !this.#happenings.has("libvirt becomes slow");
   }
 
   #bootEnded(boot: Boot): void {
