@@ -50,11 +50,14 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
   const { lastRestart } = status;
   const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
   if (attempt === undefined && status.attempt?.recordedIn === "Status") {
-    return adopt(traceOf(status.attempt.id, status.attempt));
+    // The status that put it on record also says whether the domain was off then.
+    const wasOff = status.attempt.stage === "Preparing" && status.domain?.id === undefined;
+    return adopt({ ...traceOf(status.attempt.id, status.attempt), wasOff });
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
-  // A request that was never begun has no method.
-  if (lastRestart?.id === undefined || lastRestart.method === undefined) return undefined;
+  // A request that was never begun has no method; of one that nobody can tell anything of it is not known.
+  const wasBegun = lastRestart?.method !== undefined || lastRestart?.reason === "NoMarks";
+  if (lastRestart?.id === undefined || !wasBegun) return undefined;
   if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
   return adopt(traceOf(lastRestart.id, lastRestart));
 }
@@ -62,7 +65,7 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
 /** The trace that the status keeps of an attempt. */
 function traceOf(
   attempt: string,
-  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt" | "method">,
+  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt"> & Pick<Trace, "method">,
 ): Trace {
   return { attempt, request, startedAtMs: parseTimestamp(startedAt) ?? 0, method };
 }

@@ -112,8 +112,19 @@ function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
  * was one; otherwise nothing does.
  */
 function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
-  const { attempt, domain, agent, policy, now } = subject;
+  const { attempt, domain, agent, policy, predecessorGoneAtMs, now } = subject;
   if (!attempt.unproven || !attempt.inPlace || domain.id === undefined) return undefined;
+  // As long as the other process may still do something, the boot that runs now may not be the last one.
+  if (now.monotonicMs < predecessorGoneAtMs) {
+    const message = "another controller may still be rebooting the guest";
+    const wait = {
+      kind: "Wait",
+      reason: "PredecessorMayAct",
+      message,
+      untilMs: predecessorGoneAtMs,
+    } as const;
+    return { verdict: wait };
+  }
   if (attempt.bootId !== undefined && agent?.bootId === attempt.bootId)
     return { attempt: { ...attempt, unproven: false } };
   const verifyingSince = attempt.verifyingSince ?? now;

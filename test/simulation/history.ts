@@ -164,17 +164,45 @@ const faults: readonly [Happening, ...Happening[]] = [
   ],
 ];
 
+const stalls: readonly [number, ...number[]] = [20_000, 35_000, 75_000];
+
+const takeovers: readonly [Happening, ...Happening[]] = [
+  ["the controller stands still", (world, random) => world.standStill(random.pick(stalls))],
+  [
+    "the controller stands still before an effect",
+    (world, random) => world.plan({ at: "BeforeEffect", forMs: random.pick(stalls) }),
+  ],
+  [
+    "the controller stands still behind an effect that is late",
+    (world, random) =>
+      world.plan({ at: "BehindEffect", forMs: random.pick(stalls), lateMs: random.below(55_000) }),
+  ],
+  [
+    "the controller is cut off from the API server",
+    (world, random) => world.cutOff(random.pick([5000, 20_000, 60_000])),
+  ],
+  ["the controller is killed, and its lease expires", (world) => world.kill()],
+];
+
 const onlyRequests: readonly [typeof requests] = [requests];
+/** Two controllers meet with nobody else to blame. */
+const onlyTakeovers: readonly [typeof requests, typeof requests] = [requests, takeovers];
 const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
+const everything: readonly [typeof requests, ...(typeof requests)[]] = [...allKinds, takeovers];
 
 /** What can have happened last. */
 export const happenings: readonly string[] = [
   "nothing",
-  ...[...requests, ...operators, ...faults].map(([name]) => name),
+  ...[...requests, ...operators, ...faults, ...takeovers].map(([name]) => name),
 ];
 
 /** Happenings that the controller cannot be blamed for, or that take away what it knows. */
-export const disturbances: ReadonlySet<string> = new Set([...operators, ...faults].map(([name]) => name));
+export const disturbances: ReadonlySet<string> = new Set(
+  [...operators, ...faults, ...takeovers].map(([name]) => name),
+);
+
+/** Happenings after which another process takes the lease. */
+export const lostLeases: ReadonlySet<string> = new Set(takeovers.map(([name]) => name));
 
 /** Runs the history of a seed against the controller's real code. */
 export async function runHistory(
@@ -183,7 +211,7 @@ export async function runHistory(
 ): Promise<HistoryReport> {
   const random = new Random(seed);
   const world = new World(spec(random), { off: random.chance(0.15), guest: guest(random) });
-  const ledger = new Ledger(world, disturbances);
+  const ledger = new Ledger(world, disturbances, lostLeases);
   const lines: string[] = [];
   const began = world.timeline.now().monotonicMs;
   let last = "nothing";
@@ -194,13 +222,15 @@ export async function runHistory(
     coverage?.count(world.hypervisor.domain.state, decision.attempt?.stage ?? "None", last);
     ledger.decided(decision, seen);
   };
+  if (trace) world.onTakeover = () => note("  another process takes the lease");
   if (trace) ledger.onEffect = (text) => note(`  ${text()}`);
   try {
     // The resource is looked at once before anything happens to it: a baseline is no request.
     await world.settle(1000);
     ledger.begin();
     world.backup = world.api.stored;
-    const kinds = random.pick([onlyRequests, allKinds, allKinds]);
+    const kinds = random.pick([onlyRequests, allKinds, allKinds, onlyTakeovers, everything]);
+    world.standbyLagMs = random.pick([0, 0, 500, 5000]);
     let atMs = 0;
     for (let count = 1 + random.below(10); count > 0; count -= 1) {
       const [name, happen] = random.pick(random.pick(kinds));
@@ -233,7 +263,7 @@ export async function runHistory(
 
 /** Everything that only makes the controller's life hard ends; what people have done stays. */
 function heal(world: World): void {
-  world.crashAtPoint = undefined;
+  world.heal();
   world.hypervisor.faults.length = 0;
   world.hypervisor.reachable = true;
   world.hypervisor.storageProblem = undefined;

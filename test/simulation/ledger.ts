@@ -4,9 +4,9 @@ import type { Decision, Verdict } from "../../controller/decision.ts";
 import type { Attempt, RecordPlace } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Actor, Boot } from "./domain.ts";
+import type { Act, World } from "./world.ts";
 import { unrest } from "./rest.ts";
 import { Restraint } from "./restraint.ts";
-import type { World } from "./world.ts";
 
 /** A sentence that must be true, and how a history made it false. */
 export interface Violation {
@@ -20,6 +20,8 @@ interface Deeds {
   request: string;
   /** Where it is on record. */
   recordIn: RecordPlace;
+  /** Whether its boot was to end in place, which its marks do not tell. */
+  inPlace: boolean;
   /** How many boots it ended, by a stop or by a reboot in place. */
   ended: number;
   started: number;
@@ -59,7 +61,6 @@ const reasonsForDoubt = [
   "an operator reverts to a snapshot",
   "an operator undefines it",
   "an operator defines it anew",
-  "libvirt becomes slow",
 ];
 
 /** Why a restart may fail although nobody disturbs it: its guest or its agent does not answer, or a policy says so. */
@@ -86,15 +87,18 @@ export class Ledger {
   #writesAtRest = 0;
   #effectsAtRest = 0;
 
+  readonly #lostLeases: ReadonlySet<string>;
   readonly #restraint: Restraint;
   /** The last token that the controller took for a request. */
   #token: string | undefined;
 
-  constructor(world: World, disturbances: ReadonlySet<string>) {
+  constructor(world: World, disturbances: ReadonlySet<string>, lostLeases: ReadonlySet<string>) {
     this.#world = world;
     this.#disturbances = disturbances;
+    this.#lostLeases = lostLeases;
     this.#restraint = new Restraint(
       world,
+      lostLeases,
       (...names) => this.#anyOf(...names),
       () => this.isUndisturbed,
       (invariant, how) => this.fail(invariant, how),
@@ -104,6 +108,7 @@ export class Ledger {
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
+    this.#world.onAct = (act) => this.#acts(act);
     this.#world.onPerformance = (performance) => this.#restraint.performed(performance);
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
     this.#world.hypervisor.onReboot = (_boot, by) => this.#rebooted(by);
@@ -147,13 +152,19 @@ export class Ledger {
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     deeds.recordIn = attempt.recordIn;
+    deeds.inPlace ||= attempt.inPlace;
     if (attempt.recordIn === "Status" && attempt.marked) this.#recorded(attempt.id);
     if (verdict.kind !== "End") return;
     // Where there are no marks the status alone has the result.
     if (attempt.recordIn === "Status") deeds.settled = true;
     if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
-    const isProvable = deeds.recordIn === "Domain" && !attempt.inPlace;
-    if (verdict.result === "Unverified" && isProvable && !this.#anyOf(...reasonsForDoubt))
+    const isProvable = deeds.recordIn === "Domain" && !deeds.inPlace;
+    if (
+      verdict.result === "Unverified" &&
+      isProvable &&
+      this.#sawTheLatest &&
+      !this.#anyOf(...reasonsForDoubt)
+    )
       this.fail("only what somebody else did to the marks makes a restart unverified", verdict.reason);
     if (verdict.reason === "StoppedAfterStart" && deeds.started === 0)
       this.fail("a failure tells what happened", "it was never started");
@@ -189,13 +200,18 @@ export class Ledger {
     return boots.reduce((count, { inPlace }) => count + 1 + inPlace.length, 0);
   }
 
+  #acts({ what, isHeld, isOwnStart }: Act): void {
+    if (!isHeld && !isOwnStart)
+      this.fail("a process that lost its lease acts on nothing that it inherited", what);
+  }
+
   #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
     if (this.#bootsBegun <= bootsAtMark) this.fail(sentence, "no boot began since it was put on record");
-    if (marked === undefined && method !== "Start")
+    if (marked === undefined && method !== "Start" && method !== undefined)
       this.fail("the result tells how the old boot ended", `${method} for a domain that was off`);
     this.#toldHow(attempt, method, marked);
     const startedAtMs = boots.at(-1)?.inPlace.at(-1)?.atMs ?? boots.at(-1)?.startedAtMs ?? 0;
@@ -212,7 +228,8 @@ export class Ledger {
   /** How the old boot ended, where neither a death nor an answer that was lost hides it. */
   #toldHow({ id }: Attempt, method: RestartMethod | undefined, marked: Boot | undefined): void {
     // A reboot in place leaves its boot as it is.
-    if (marked !== undefined && marked.end === undefined) return;
+    if (marked !== undefined && (marked.end === undefined || marked.inPlace.some(({ by }) => by === id)))
+      return;
     if (this.#processWasLost() || this.#anyOf(...refusals, "an effect's answer is lost", restoredBackup))
       return;
     const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
@@ -270,6 +287,7 @@ export class Ledger {
   /** Whether the process, its clock or its connections were lost, or what it works on. */
   #processWasLost(): boolean {
     return this.#anyOf(
+      ...this.#lostLeases,
       "the controller is killed",
       "the controller dies at an effect",
       "the controller is told to end",
@@ -423,12 +441,16 @@ export class Ledger {
     const { stored } = this.#world.api;
     // A resource that is gone takes its record with it, and so does a backup.
     if (stored === undefined || this.#anyOf("the resource is deleted", restoredBackup)) return;
+    // An effect that is late may come when the next holder has ended the attempt.
+    if (this.#anyOf(...this.#lostLeases)) return;
     if (stored.status.attempt?.id !== attempt) this.fail(invariant, "the status does not have the attempt");
   }
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
   get #sawTheLatest(): boolean {
-    return !this.#happenings.has("libvirt becomes slow");
+    const others = [...this.#disturbances].filter((name) => !this.#lostLeases.has(name));
+    const mayBeLate = this.#anyOf(...this.#lostLeases) && this.#anyOf(...others);
+    return !mayBeLate && !this.#happenings.has("libvirt becomes slow");
   }
 
   #bootEnded(boot: Boot): void {
@@ -439,8 +461,8 @@ export class Ledger {
 
   #rebooted(by: Actor): void {
     this.onEffect(() => `boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
-    // A signal that is sent again in the very moment in which the guest reboots can reach the new boot.
-    if (this.#sawTheLatest) this.#endedBy(by);
+    // A signal that is sent again in the very moment in which the guest reboots, or that is late, can reach the new boot.
+    if (this.#sawTheLatest && !this.#anyOf(...this.#lostLeases)) this.#endedBy(by);
   }
 
   #endedBy(actor: Actor | undefined): void {
@@ -460,6 +482,7 @@ export class Ledger {
         `restore ${this.#restores}`,
       ].join(", "),
       recordIn: attempt.recordIn,
+      inPlace: false,
       marked: undefined,
       ended: 0,
       started: 0,

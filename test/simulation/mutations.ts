@@ -420,6 +420,56 @@ const mutations: readonly Mutation[] = [
     find: '    case "Wait":\n    case "Act":\n      return verdict;',
     replace: '    case "Act":\n      return verdict;\n    case "Wait":',
   },
+  {
+    defect: "a process that lost its lease goes on",
+    file: "controller/reconcile.ts",
+    find: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);",
+    replace: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease) || true;",
+  },
+  {
+    defect: "a process that lost its lease writes the status of the guest that it starts",
+    file: "controller/reconcile.ts",
+    find: "    if (!lease.isHeld()) return;\n",
+    replace: '    if (!lease.isHeld() && decision.verdict.kind !== "Act") return;\n',
+  },
+  {
+    defect: "the next holder does not wait for what the previous one has sent",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace: 'if (verdict.kind !== "Act" || now.monotonicMs >= -predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "the next holder starts what is off at once: a late signal ends that boot",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace:
+      'if (verdict.kind !== "Act" || verdict.effect.kind === "Start" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "the next holder begins a new restart at once: a late mark brings it back to life",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace:
+      'if (verdict.kind !== "Act" || decision.attempt?.isInherited === false || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "a process that lost its lease starts a guest also when the next holder may ask it",
+    file: "controller/lost-lease.ts",
+    find: "  if (now.monotonicMs >= goneAtMs) return false;\n",
+    replace: "  if (now.monotonicMs >= goneAtMs + 1e9) return false;\n",
+  },
+  {
+    defect: "a process that lost its lease starts what it inherited",
+    file: "controller/lost-lease.ts",
+    find: 'const wasStoppedHere = !attempt.isInherited && attempt.method !== "Start";',
+    replace: 'const wasStoppedHere = attempt.method !== "Start";',
+  },
+  {
+    defect: "a process that lost its lease starts what the next holder has brought to its end",
+    file: "controller/lost-lease.ts",
+    find: "return wasStoppedHere && next?.attempt === attempt.id && next.result === undefined;",
+    replace: "return wasStoppedHere && next !== undefined;",
+  },
 ];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

@@ -18,6 +18,7 @@ interface Signals {
 export class Restraint {
   readonly #world: World;
   readonly #hasHappened: (...names: string[]) => boolean;
+  readonly #lostLeases: ReadonlySet<string>;
   readonly #isUndisturbed: () => boolean;
   readonly #fail: (invariant: string, how: string) => void;
   readonly #signals = new Map<string, Signals>();
@@ -28,11 +29,13 @@ export class Restraint {
 
   constructor(
     world: World,
+    lostLeases: ReadonlySet<string>,
     hasHappened: (...names: string[]) => boolean,
     isUndisturbed: () => boolean,
     fail: (invariant: string, how: string) => void,
   ) {
     this.#world = world;
+    this.#lostLeases = lostLeases;
     this.#isUndisturbed = isUndisturbed;
     this.#hasHappened = hasHappened;
     this.#fail = fail;
@@ -143,6 +146,7 @@ export class Restraint {
 
   get #mayNotKnowTheLast(): boolean {
     return this.#hasHappened(
+      ...this.#lostLeases,
       "the controller is killed",
       "the controller dies at an effect",
       "the controller is told to end",
