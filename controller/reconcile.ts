@@ -60,7 +60,7 @@ export class Reconciler {
       this.#ports.journal.decided(key, decision);
       this.#record(key, observation, decision);
       const again = await this.#act(key, observation, decision);
-      if (again !== "Now") return again;
+      if (again !== "Now") return this.#onceAlone(again);
     }
     return { atMs: this.#ports.clock.now().monotonicMs + restMs };
   }
@@ -101,6 +101,14 @@ export class Reconciler {
   /** How many restarts this process has under way. */
   get attempts(): number {
     return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;
+  }
+
+  /** No event tells of a mark that the previous holder of the lease sent and that was written late. */
+  #onceAlone(again: Again): Again {
+    const { lease, clock } = this.#ports;
+    const { predecessorGoneAtMs } = lease;
+    if (clock.now().monotonicMs >= predecessorGoneAtMs) return again;
+    return { atMs: Math.min(again?.atMs ?? predecessorGoneAtMs, predecessorGoneAtMs) };
   }
 
   /** Asked immediately before the effect: between the two nothing is waited for. */
@@ -174,7 +182,7 @@ export class Reconciler {
     const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
-    const marksReadIn = marksReadNow(observation.domain, decision) ?? this.#memory.get(key)?.marksReadIn;
+    const marksReadIn = marksReadNow(observation, decision) ?? this.#memory.get(key)?.marksReadIn;
     this.#memory.set(key, { virtualMachine, stored, status, attempt, marksReadIn });
     // The status is the next holder's.
     if (!lease.isHeld()) return;
@@ -233,8 +241,11 @@ function powerOf({ id }: Domain): Power {
 }
 
 /** An attempt that ends with its domain off is looked at once more: its guest may have gone off in the last moment. */
-function marksReadNow(domain: Glance | Look, { verdict }: Decision): Power | undefined {
-  if (!hasMarks(domain)) return undefined;
+function marksReadNow(
+  { domain, predecessorGoneAtMs, now }: Observation,
+  { verdict }: Decision,
+): Power | undefined {
+  if (!hasMarks(domain) || now.monotonicMs < predecessorGoneAtMs) return undefined;
   return verdict.kind === "End" ? "On" : powerOf(domain.domain);
 }
 

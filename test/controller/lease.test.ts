@@ -99,3 +99,15 @@ test("a mark that comes late brings no request back to life", async () => {
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
+
+test("a mark that comes late is found, although nobody asks for its restart any more", async () => {
+  const world = new World();
+  await world.settle();
+  world.plan({ at: "BehindEffect", forMs: 35_000, lateMs: 50_000 });
+  world.api.annotate({ restart: "a" });
+  await world.settle(5000);
+  world.api.annotate({ restart: undefined });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.observedRestartToken, "a");
+});

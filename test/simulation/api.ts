@@ -143,6 +143,8 @@ export class ModelClient implements VirtualMachines {
   #isCutOff = false;
   #isGone = false;
   #writing = false;
+  /** Status writes in a row that met a newer version. */
+  #conflicts = 0;
   #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
   /** The last status that was stored: as the controller computed it, and as the API server keeps it. */
   #last: { computed: VirtualMachineStatus; stored: VirtualMachineStatus } | undefined;
@@ -224,14 +226,21 @@ export class ModelClient implements VirtualMachines {
     if (this.#isCutOff) return false;
     const written = asJson(status, this.#last?.computed, this.#last?.stored);
     const stored = this.#api.store(virtualMachine, written, this);
-    if (stored === "Conflict") this.#api.timeline.after(5, () => this.onChange());
+    if (stored === "Conflict") this.#tryAgain();
     if (stored === "Conflict" || stored === "Lost") return false;
+    this.#conflicts = 0;
     this.#last = { computed: status, stored: written };
     this.#cached = stored;
     this.#cachedVersion = this.#api.version;
     // An attempt that only the status has on record goes on when it is written.
     if (status.attempt?.recordedIn === "Status") this.onChange();
     return true;
+  }
+
+  /** As the work queue does: after 5, 10, 20 ms and so on. */
+  #tryAgain(): void {
+    this.#api.timeline.after(5 * 2 ** Math.min(this.#conflicts, 10), () => this.onChange());
+    this.#conflicts += 1;
   }
 
   /**

@@ -332,6 +332,10 @@ export class Ledger {
 
   /** Two attempts must not have ended a boot each for one and the same request. */
   #onceEach(): void {
+    // Both records of a request can be lost: the domain's to an operator, the status with the process that writes it.
+    const isForgotten = this.#anyOf("an operator undefines it", "an operator defines it anew");
+    const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);
+    if (isForgotten && isUntold) return;
     const byRequest = new Map<string, number>();
     for (const { request, ended } of this.#deeds.values()) {
       if (ended > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended);
