@@ -7,6 +7,7 @@ import type {
   RestartStage,
 } from "../crds/restart.ts";
 import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
+import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
 import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
@@ -25,8 +26,12 @@ export interface Attempt {
   readonly stage: RestartStage;
   readonly stageStartedAtMs: number;
   readonly startedAtMs: number;
+  /** When its request was first seen, on the monotonic clock of this process: a wall clock can be set. */
+  readonly requestedAtMs: number;
   /** Where it is put on record before the guest is touched. */
   readonly recordIn: RecordPlace;
+  /** Whether the domain takes no marks, because something holds it: it can only be put on record in the status. */
+  readonly unmarkable: boolean;
   /** Whether it is on record: the domain carries the marks, or the API server has the status. */
   readonly marked: boolean;
   /** Whether any mark may be on the domain, or anything was done to it, so that the guest has to be let go. */
@@ -57,13 +62,15 @@ export interface Attempt {
   readonly lastSignalBy?: Signal | undefined;
   /** Whether libvirt refused to ask the agent: it is not asked again. */
   readonly agentRefused: boolean;
-  /** When the guest was woken up, and when it was resumed after an I/O error: each is done once. */
+  /** When the guest was woken up, which is done once, and when it was last resumed after an I/O error. */
   readonly wokenAt?: Instant | undefined;
   readonly resumedAt?: Instant | undefined;
   /** Since when the guest is seen to go down. */
   readonly goingDownSince?: Instant | undefined;
   /** When the reset button was pressed. */
   readonly resetAt?: Instant | undefined;
+  /** Whether libvirt would not reset the domain, or not let it be prepared for that: its power is cut instead. */
+  readonly resetRefused?: boolean | undefined;
   /** Since when the new boot's agent is waited for. */
   readonly verifyingSince?: Instant | undefined;
   /** Whether the start discards memory that was saved on disk. */
@@ -130,7 +137,9 @@ export function beginAttempt(
     stage: "Queued",
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
+    requestedAtMs: now.monotonicMs - waitedMs(request, now),
     recordIn: recordPlaceOf(policy),
+    unmarkable: false,
     marked: false,
     touched: false,
     method: "Start",
@@ -141,6 +150,19 @@ export function beginAttempt(
     released: false,
     settled: false,
   };
+}
+
+/** How long a request has waited already, as far as the wall clock can tell. */
+function waitedMs({ requestedAt }: RestartRequest, { epochMs }: Instant): number {
+  return Math.max(0, epochMs - (parseTimestamp(requestedAt) ?? epochMs));
+}
+
+/** When an attempt that cannot go on fails, on the monotonic clock; undefined: never. */
+export function deadlineMs(
+  { requestedAtMs }: Attempt,
+  { deadlineSeconds }: RestartPolicy,
+): number | undefined {
+  return deadlineSeconds === undefined ? undefined : requestedAtMs + deadlineSeconds * 1000;
 }
 
 /** Where a policy wants an attempt to be on record. */
@@ -209,11 +231,15 @@ function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): Res
   return known === undefined ? undefined : "Soft";
 }
 
-/** What a look has to find out for an attempt. */
-export function questionFor(attempt: Attempt, policy: RestartPolicy): Question {
-  const { marked, inPlace, unproven, verifyingSince } = attempt;
-  // An attempt that waits has marked nothing: what matters is what an earlier one has left.
-  if (!marked) return { jobs: true, agent: endsInPlace(attempt, policy) ? "BootID" : undefined };
+/** What a look has to find out for an attempt, or for a request of which there is none yet. */
+export function questionFor(attempt: Attempt | undefined, policy: RestartPolicy): Question {
+  // An attempt that waits has marked nothing: what matters is what an earlier one has left. It can begin in the same
+  // pass, and no request's mode is known before.
+  if (attempt?.marked !== true) {
+    const canBeInPlace = policy.soft.via === "Reboot" || policy.hard.via === "Reset";
+    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined };
+  }
+  const { inPlace, unproven, verifyingSince } = attempt;
   if (inPlace && unproven) return { attempt: attempt.id, jobs: true, agent: "BootID" };
   return { attempt: attempt.id, jobs: true, agent: verifyingSince === undefined ? undefined : "Ping" };
 }
@@ -360,22 +386,37 @@ function afterSuccess(
 function afterRefusal(
   attempt: Attempt,
   effect: Effect,
-  { message, denied }: Outcome & { kind: "Refused" },
+  { message, cause }: Outcome & { kind: "Refused" },
   now: Instant,
 ): Attempt {
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
-  if (attempt.mode === "Auto" && (isSignal(effect) || effect.kind === "Wake" || effect.kind === "Resume"))
-    return { ...attempt, signalRefusal: message };
+  if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
+  // An attempt that is marked already is only marked again for a reset.
+  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
+    return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const retryAtMs = now.monotonicMs + refusalDelayMs(count);
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
-  if (denied === true && effect.kind === "Mark") return { ...refused, failure: marksDenied(message) };
+  if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
+  if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
+    return forcedWithoutMarks(attempt, message);
   if (count < mostRefusals) return refused;
   // Tidying up is not worth holding the result back for ever.
   if (effect.kind === "Release") return { ...refused, released: true };
   if (effect.kind === "Settle") return { ...refused, settled: true };
   const failure = `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
+}
+
+/**
+ * A process that does not answer any more holds its domain, so that no mark can be written exactly where force is
+ * needed; a destroy works all the same. The attempt goes on record in the status, and the domain ID has to do.
+ */
+function forcedWithoutMarks(attempt: Attempt, message: string): Attempt {
+  const because = `the domain takes no marks, as something holds it: ${message}`;
+  const inForce = attempt.mode === "Hard" ? attempt : forced(attempt, because);
+  const { refusal: _none, ...unmarkable } = inForce;
+  return { ...unmarkable, recordIn: "Status", unmarkable: true };
 }
 
 function marksDenied(message: string): Failure {

@@ -53,8 +53,9 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
     return adopt(traceOf(status.attempt.id, status.attempt));
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
-  if (lastRestart?.id === undefined || !stoppedLate(virtualMachine, domain.domain, now.epochMs))
-    return undefined;
+  // A request that was never begun has no method.
+  if (lastRestart?.id === undefined || lastRestart.method === undefined) return undefined;
+  if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
   return adopt(traceOf(lastRestart.id, lastRestart));
 }
 
@@ -96,5 +97,6 @@ function strength(mode: RestartMode): number {
 function inModeOf({ virtualMachine }: Observation, attempt: Attempt, trigger: Trigger): Attempt {
   if (trigger.kind !== "Requested" || attempt.forcedBecause !== undefined) return attempt;
   const policy = virtualMachine.spec.restartPolicy;
-  return { ...attempt, mode: trigger.request.mode ?? policy.mode, recordIn: recordPlaceOf(policy) };
+  const recordIn = attempt.unmarkable ? "Status" : recordPlaceOf(policy);
+  return { ...attempt, mode: trigger.request.mode ?? policy.mode, recordIn };
 }

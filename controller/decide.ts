@@ -1,19 +1,21 @@
-import { markOf, type Failure } from "./attempt.ts";
+import { deadlineMs, markOf, type Failure } from "./attempt.ts";
 import { attemptRules } from "./attempt-rules.ts";
 import { currentAttempt } from "./current-attempt.ts";
 import type { AttemptSubject, Decision, Observation, Rule, Subject, Verdict } from "./decision.ts";
 import { hasMarks, type Instant } from "./ports.ts";
-import { deadlineMs, readTriggers, type Trigger } from "./request.ts";
+import { readTriggers, type Trigger } from "./request.ts";
 import { deadlineExceeded, resourceRules } from "./resource-rules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {
   const { virtualMachine, domain, now, stored, cluster } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
-  const attempt = currentAttempt(observation, trigger);
-  const subject: Subject = { ...observation, trigger, attempt };
+  const current = currentAttempt(observation, trigger);
+  const subject: Subject = { ...observation, trigger, attempt: current };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined) return untilDeadline({ trigger, attempt, ...general }, observation);
+  if (general !== undefined && "verdict" in general)
+    return untilDeadline({ trigger, attempt: current, ...general }, observation);
+  const attempt = general?.attempt ?? current;
   if (attempt === undefined || !hasMarks(domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
@@ -42,18 +44,15 @@ function settledFirst(decision: Decision, { virtualMachine, cluster }: Observati
 }
 
 /** What is held up is looked at again when its deadline passes, at the latest. */
-function untilDeadline(decision: Decision, { virtualMachine, now }: Observation): Decision {
+function untilDeadline(decision: Decision, { virtualMachine }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (attempt === undefined) return decision;
-  // A marked attempt knows no deadline for a hypervisor that does not answer: it may have to start its guest.
-  const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.marked);
+  // What has touched a domain knows no deadline for a hypervisor that does not answer: it may have to start its guest.
+  const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.touched);
   if (!isHeldUp) return decision;
-  const deadline = deadlineMs(virtualMachine, attempt.request);
+  const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
   if (deadline === undefined) return decision;
-  const untilMs = Math.min(
-    verdict.untilMs ?? Number.POSITIVE_INFINITY,
-    now.monotonicMs + deadline - now.epochMs,
-  );
+  const untilMs = Math.min(verdict.untilMs ?? Number.POSITIVE_INFINITY, deadline);
   return { ...decision, verdict: { ...verdict, untilMs } };
 }
 
@@ -89,14 +88,11 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
 }
 
 /** A restart that cannot go on fails at its request's deadline, also when it had already begun. */
-function heldUpTooLong(
-  { virtualMachine, attempt, now }: AttemptSubject,
-  verdict: Verdict,
-): Failure | undefined {
+function heldUpTooLong({ policy, attempt, now }: AttemptSubject, verdict: Verdict): Failure | undefined {
   if (verdict.kind !== "Blocked") return undefined;
-  const deadline = deadlineMs(virtualMachine, attempt.request);
-  if (deadline === undefined || now.epochMs < deadline) return undefined;
-  return deadlineExceeded(virtualMachine.spec.restartPolicy, verdict.message);
+  const deadline = deadlineMs(attempt, policy);
+  if (deadline === undefined || now.monotonicMs < deadline) return undefined;
+  return deadlineExceeded(policy, verdict.message);
 }
 
 function firstRuling<S, R>(rules: readonly Rule<S, R>[], subject: S): (R & { rule: string }) | undefined {

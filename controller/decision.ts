@@ -94,10 +94,8 @@ export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attemp
 /** A small named rule: it answers where it applies, and the first answer counts. */
 export type Rule<S, R> = (subject: S) => R | undefined;
 
-/** What a rule about a resource as a whole answers. */
-export interface ResourceRuling {
-  verdict: Verdict;
-}
+/** What a rule about a resource as a whole answers: a verdict, or an attempt for the rules about attempts. */
+export type ResourceRuling = { verdict: Verdict } | { attempt: Attempt };
 
 /** A rule about a resource as a whole. */
 export type ResourceRule = Rule<Subject, ResourceRuling>;

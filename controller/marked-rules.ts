@@ -12,7 +12,7 @@ import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts
 import { hardRules } from "./hard-rules.ts";
 import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
-import { softRules } from "./soft-rules.ts";
+import { forceOrFail, softRules } from "./soft-rules.ts";
 
 /**
  * The rules about an attempt that is on record, in order. The boot that runs comes first; the rules from `suspended`
@@ -42,13 +42,18 @@ function newBootRuns(subject: AttemptSubject): Ruling | undefined {
   return verified(subject, evidenceOfNewBoot(subject.attempt, subject.domain));
 }
 
-/** The guest rebooted, or was reset, without the domain's going off: that is a restart, too. */
+/**
+ * The guest rebooted, or was reset, without the domain's going off: that is a restart, too. A marked boot is made to end
+ * in off; what still reboots is one that was asked to reboot in place, or one that libvirt resets because it crashed.
+ */
 function rebootedInPlace(subject: AttemptSubject): Ruling | undefined {
   const { attempt, domain, agent } = subject;
-  // A marked boot is made to end in off, unless the attempt is in place; without marks nothing is made.
-  if (boot(subject) !== "Old" || !(attempt.inPlace || attempt.recordIn === "Status")) return undefined;
+  if (boot(subject) !== "Old") return undefined;
   const evidence = evidenceOfReboot(attempt, domain, agent);
-  return evidence.length === 0 ? undefined : verified(subject, evidence);
+  if (evidence.length === 0) return undefined;
+  return attempt.released
+    ? verified(subject, evidence)
+    : { verdict: release(attempt, "Restarted", "the guest rebooted in place") };
 }
 
 /** How long to wait between two questions to a connected agent that does not answer yet, in milliseconds. */
@@ -98,11 +103,9 @@ function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
             "connection to libvirt broke, in the middle of the restart",
         ];
   const message = `${why}; nothing more is done for this request`;
-  if (!attempt.released) {
-    const effect = { kind: "Release", attempt: attempt.id } as const;
-    return { verdict: { kind: "Act", effect, reason, message, announce: false } };
-  }
-  return { verdict: unverified(attempt, reason, message) };
+  return {
+    verdict: attempt.released ? unverified(attempt, reason, message) : release(attempt, reason, message),
+  };
 }
 
 /**
@@ -197,8 +200,13 @@ function busy(subject: AttemptSubject): Ruling | undefined {
 function waitWhileGoingDown({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
   if (!isGoingDown(domain)) return undefined;
   const goingDownSince = attempt.goingDownSince ?? attempt.firstSignal ?? now;
-  const untilMs = goingDownSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
-  if (now.monotonicMs >= untilMs) return undefined;
+  const { timeoutSeconds } = policy.soft;
+  const untilMs = goingDownSince.monotonicMs + timeoutSeconds * 1000;
+  if (now.monotonicMs >= untilMs) {
+    if (attempt.mode === "Hard") return undefined;
+    const because = `the guest began to go down, and was not off within ${timeoutSeconds} s`;
+    return forceOrFail(attempt, "GuestShutdownTimedOut", because);
+  }
   return {
     verdict: { kind: "Wait", reason: "ShuttingDown", message: "the guest is going down", untilMs },
     attempt: { ...inStage(attempt, "ShuttingDown", now), goingDownSince },
@@ -217,7 +225,11 @@ function justRebooted({ attempt, domain, now }: AttemptSubject): Ruling | undefi
 /** A guest that stands still because of its disk keeps what it has in memory until the disk can be read. */
 function storageFailing(subject: AttemptSubject): Ruling | undefined {
   const obstacle = storageObstacle(subject);
-  return obstacle && { verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(subject.now) } };
+  if (obstacle === undefined) return undefined;
+  return {
+    verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(subject.now) },
+    attempt: unheard(subject.attempt),
+  };
 }
 
 function boot({ attempt, domain, marks }: AttemptSubject): Boot {
@@ -235,6 +247,11 @@ function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | 
 
 /** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
 const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
+
+/** The running boot reacts again as its configuration says, before the result is told. */
+function release({ id }: Attempt, reason: string, message: string): Verdict {
+  return { kind: "Act", effect: { kind: "Release", attempt: id }, reason, message, announce: false };
+}
 
 function unverified({ method }: Attempt, reason: string, message: string): Verdict & { kind: "End" } {
   return { kind: "End", result: "Unverified", reason, message, method, evidence: [] };

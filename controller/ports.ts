@@ -194,12 +194,19 @@ export type Effect =
 /** How an effect ended. */
 export type Outcome =
   | { kind: "Done" }
-  /** The hypervisor said no; nothing happened, or nothing that it knows of. `denied`: it will never say yes. */
-  | { kind: "Refused"; message: string; denied?: boolean | undefined }
+  /** The hypervisor said no; nothing happened, or nothing that it knows of. */
+  | { kind: "Refused"; message: string; cause?: RefusalCause | undefined }
   /** No answer came: it may have happened. */
   | { kind: "Unanswered"; message: string }
   /** The hypervisor was never asked. */
   | { kind: "NotSent"; message: string };
+
+/** Why the hypervisor said no, where that makes a difference. */
+export type RefusalCause =
+  /** The controller is not permitted to: it will never say yes. */
+  | "Denied"
+  /** Something else holds the domain, such as a process that does not answer any more. */
+  | "Busy";
 
 /** One moment on both clocks. */
 export interface Instant {

@@ -4,6 +4,7 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
+import { withKnownReason } from "./off-reason.ts";
 import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
@@ -107,7 +108,7 @@ export class Reconciler {
     if (seen === undefined) this.#orphans.add(key);
     else this.#orphans.delete(key);
     const { virtualMachine, stored, attempt } = memory;
-    const domain = await this.#lookAt(memory);
+    const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
     const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
@@ -120,15 +121,14 @@ export class Reconciler {
   async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
-    if (attempt !== undefined) {
-      return hypervisor.look(reference, questionFor(attempt, virtualMachine.spec.restartPolicy));
-    }
+    const question = questionFor(attempt, virtualMachine.spec.restartPolicy);
+    if (attempt !== undefined) return hypervisor.look(reference, question);
     const seen = await hypervisor.glance(reference);
     if (seen.kind !== "Present") return seen;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
     const isNews = marksReadIn !== powerOf(seen.domain);
-    const isAsked = mayBeBusy(virtualMachine, clock.now().epochMs);
-    return isNews || isAsked ? hypervisor.look(reference, {}) : seen;
+    if (mayBeBusy(virtualMachine, clock.now().epochMs)) return hypervisor.look(reference, question);
+    return isNews ? hypervisor.look(reference, {}) : seen;
   }
 
   #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {

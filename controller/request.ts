@@ -141,14 +141,6 @@ export function joined(request: RestartRequest, other: RestartRequest): RestartR
   };
 }
 
-/** When a request that still waits fails, in milliseconds since 1970; undefined: never. */
-export function deadlineMs({ spec }: VirtualMachine, { requestedAt }: RestartRequest): number | undefined {
-  const { deadlineSeconds } = spec.restartPolicy;
-  const requestedAtMs = parseTimestamp(requestedAt);
-  if (deadlineSeconds === undefined || requestedAtMs === undefined) return undefined;
-  return requestedAtMs + deadlineSeconds * 1000;
-}
-
 /** Whether the value of an annotation means this request: by its token or by its generation. */
 export function names(
   value: string | undefined,

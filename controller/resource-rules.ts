@@ -1,13 +1,13 @@
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { annotations, type VirtualMachine } from "../crds/virtual-machine.ts";
-import type { Failure } from "./attempt.ts";
+import { deadlineMs, type Failure } from "./attempt.ts";
 import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
 import { lookAgainMs } from "./obstacle.ts";
 import { hasMarks, requestMarkUri } from "./ports.ts";
-import { baseline, deadlineMs, names } from "./request.ts";
+import { baseline, names } from "./request.ts";
 
 /** The rules about the resource as a whole, in order. */
 export const resourceRules: readonly ResourceRule[] = [
@@ -21,6 +21,7 @@ export const resourceRules: readonly ResourceRule[] = [
   domainNotFound,
   claimedByAnother,
   claimedByAnotherCluster,
+  overdueHalfMarked,
   suspended,
   tooSoon,
 ];
@@ -70,8 +71,8 @@ function cancelled({ trigger, attempt }: Subject): ResourceRuling | undefined {
 /** A request that nothing could be done about for too long fails, so that whoever waits for it learns of it. */
 function overdue({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
   if (attempt === undefined || attempt.touched) return undefined;
-  const deadline = deadlineMs(virtualMachine, attempt.request);
-  if (deadline === undefined || now.epochMs < deadline) return undefined;
+  const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
+  if (deadline === undefined || now.monotonicMs < deadline) return undefined;
   const why = virtualMachine.status.conditions?.find(({ type }) => type === "Ready")?.message;
   const failure = deadlineExceeded(virtualMachine.spec.restartPolicy, why ?? "it waited");
   return { verdict: { kind: "End", result: "Failed", ...failure, evidence: [] } };
@@ -92,7 +93,7 @@ function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undef
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */
 function domainGone({ domain, attempt }: Subject): ResourceRuling | undefined {
-  if (domain.kind !== "Missing" || attempt?.marked !== true) return undefined;
+  if (domain.kind !== "Missing" || attempt?.touched !== true) return undefined;
   const message = "the domain was undefined while it was being restarted";
   return { verdict: { kind: "End", result: "Failed", reason: "DomainNotFound", message, evidence: [] } };
 }
@@ -133,6 +134,16 @@ function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: Virtual
   if (one.creationTimestamp !== other.creationTimestamp)
     return one.creationTimestamp < other.creationTimestamp;
   return one.uid < other.uid;
+}
+
+/** What a refused mark has left on the domain is put back before the request fails. */
+function overdueHalfMarked({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+  if (attempt === undefined || attempt.marked || !attempt.touched) return undefined;
+  const { restartPolicy } = virtualMachine.spec;
+  const deadline = deadlineMs(attempt, restartPolicy);
+  if (deadline === undefined || now.monotonicMs < deadline) return undefined;
+  const why = attempt.refusal?.message ?? "its marks could not be written";
+  return { attempt: { ...attempt, failure: deadlineExceeded(restartPolicy, why) } };
 }
 
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */

@@ -1,7 +1,7 @@
 import type { Signal } from "../crds/restart-policy.ts";
 import { forced, inStage, unheard, type Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
-import { deafnessOf, hasCrashed, pausedObstacle } from "./obstacle.ts";
+import { deafnessOf, hasCrashed, lookAgainMs, pausedObstacle } from "./obstacle.ts";
 import type { Effect } from "./ports.ts";
 
 /** The rules about asking the guest, for an attempt whose old boot runs, in order. The last one always answers. */
@@ -39,6 +39,8 @@ function wake({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
   if (deafnessOf(domain) !== "Suspended") return undefined;
   const message = "the guest sleeps and is woken up";
   const awake = unheard(attempt);
+  if (attempt.refusal?.effect === "Wake" && attempt.mode === "Auto")
+    return { attempt: forced(attempt, `libvirt did not wake the guest up: ${attempt.refusal.message}`) };
   if (attempt.wokenAt === undefined) {
     return {
       verdict: { kind: "Act", effect: { kind: "Wake" }, reason: "Preparing", message, announce: false },
@@ -55,12 +57,22 @@ function wake({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
   );
 }
 
-/** A guest that stands still on an I/O error may run on by now: it is resumed once, by mode Auto. */
-function resume({ attempt, domain }: AttemptSubject): Ruling | undefined {
+/**
+ * A guest that stands still on an I/O error may run on by now: mode Auto resumes it, and again each minute. One that is
+ * paused at once again shows that its storage is not well: it is not power-cycled, for it might not start again.
+ */
+function resume({ attempt, domain, now }: AttemptSubject): Ruling | undefined {
   if (deafnessOf(domain) !== "IOError" || attempt.mode !== "Auto") return undefined;
-  if (attempt.resumedAt !== undefined)
-    return { attempt: forced(attempt, "the guest was resumed, and is paused on an I/O error again") };
-  const message = "the guest is paused on an I/O error, its storage is well again, and it is resumed";
+  const { resumedAt } = attempt;
+  const againAtMs = resumedAt === undefined ? now.monotonicMs : lookAgainMs(resumedAt);
+  if (now.monotonicMs < againAtMs) {
+    const message = "the guest was resumed, and is paused on an I/O error again: its storage is not well";
+    return {
+      verdict: { kind: "Blocked", reason: "StorageFailing", message, untilMs: againAtMs },
+      attempt: unheard(attempt),
+    };
+  }
+  const message = "the guest is paused on an I/O error, its disks can be read, and it is resumed";
   return {
     verdict: { kind: "Act", effect: { kind: "Resume" }, reason: "Preparing", message, announce: false },
     attempt: unheard(attempt),
@@ -79,9 +91,13 @@ function waitWhilePaused({ attempt, domain, policy }: AttemptSubject): Ruling | 
 /** The guest had its time, from the first signal that libvirt had answered. */
 function softTimeout({ attempt, policy, now }: AttemptSubject): Ruling | undefined {
   const { timeoutSeconds } = policy.soft;
-  const { firstSignal } = attempt;
+  const { firstSignal, lastSignal } = attempt;
   if (firstSignal === undefined || now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 1000)
     return undefined;
+  if (lastSignal === undefined) {
+    const why = `no guest agent was connected within ${timeoutSeconds} s, and soft.signals names no other signal`;
+    return forceOrFail(attempt, "AgentNotConnected", why);
+  }
   return forceOrFail(
     attempt,
     "GuestShutdownTimedOut",
@@ -153,7 +169,7 @@ function asked(kind: Effect["kind"], by: Signal): string {
 }
 
 /** The guest does not answer: mode Auto forces it, mode Soft gives up. */
-function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
+export function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
   if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };
   return { attempt: { ...attempt, failure: { reason, message: `${because}, and mode Soft cuts no power` } } };
 }

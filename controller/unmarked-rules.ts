@@ -83,9 +83,9 @@ function recordInStatus({ attempt, domain, stored, policy, now }: AttemptSubject
         domainId,
         connection,
         inPlace: isRunning && endsInPlace(attempt, policy),
-        // There is nothing on the domain that would have to be put back, or to be completed.
+        // What a refused mark may have left on the domain ends with its boot, but its record does not.
         released: true,
-        settled: true,
+        settled: !attempt.touched,
       },
     };
   }

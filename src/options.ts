@@ -51,7 +51,9 @@ export function readOptions(argv: readonly string[], version: string, isTerminal
       ).choices(["json", "pretty"]),
     )
     .allowExcessArguments(false)
-    .configureOutput({ outputError: (text, write) => write(`${text.trim()} (see --help)\n`) })
+    .configureOutput({
+      outputError: (text, write) => write(`${text.trim()} (npm start -- --help explains every flag)\n`),
+    })
     .addHelpText(
       "after",
       "\nExamples:\n  npm start -- --connect qemu:///system\n  npm start -- --connect 'qemu+unix:///system?socket=/run/libvirt/libvirt-sock' --namespace lab",

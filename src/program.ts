@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
 import { Reconciler } from "../controller/reconcile.ts";
+import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
 import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
 import { createJournal } from "./journal.ts";
@@ -11,7 +12,7 @@ import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
-import { keyOf, parseKey } from "./kubernetes/resource.ts";
+import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
@@ -31,11 +32,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     client,
     reportingController: "warmboot.dev/controller",
     reportingInstance: hostname(),
-    onDrop: ({ reason, regarding }, error) =>
-      log.warn({ name: regarding.metadata.name, reason, err: error }, "an Event was dropped"),
+    onDrop: ({ reason, regarding }, error) => logDrop(log, regarding.metadata, reason, error),
   });
   const queue = new WorkQueue({
-    onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; it is tried again"),
+    onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({
     client,
@@ -149,13 +149,19 @@ function enqueue(
   for (const key of keys) queue.add(key, priority);
 }
 
+function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, error: unknown): void {
+  const what = `the Event ${reason} was dropped`;
+  if (error === undefined) log.warn({ namespace, name }, what);
+  else logApiFailure(log.warn.bind(log), { what, error, about: { namespace, name } });
+}
+
 function logSession(log: Logger, event: SessionEvent): void {
   switch (event.type) {
     case "Connected":
       log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
       return;
     case "Disconnected":
-      log.error(`${event.error.message}; tried again in ${(event.retryInMs / 1000).toFixed(1)} s`);
+      log.error(`${event.error.message}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`);
       return;
     case "Lifecycle":
       log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");

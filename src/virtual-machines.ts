@@ -8,8 +8,9 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
+import { logApiFailure } from "./api-failure.ts";
 import type { KubernetesClient } from "./kubernetes/client.ts";
-import { ApiError, UnreachableError } from "./kubernetes/errors.ts";
+import { ApiError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
 import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
@@ -154,10 +155,11 @@ export class ApiVirtualMachines implements VirtualMachines {
       );
       return this.#taken(key, outcome);
     } catch (error) {
-      log.warn({ ...parseKey(key), err: error }, "the status could not be written; it is tried again");
-      const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
-      if (retryAfterMs === undefined) queue.addRateLimited(key);
-      else queue.addAfter(key, retryAfterMs);
+      const retryInMs = error instanceof ApiError ? error.retryAfterMs : undefined;
+      const what = "the status could not be written, and will be again";
+      logApiFailure(log.warn.bind(log), { what, error, retryInMs, about: parseKey(key) });
+      if (retryInMs === undefined) queue.addRateLimited(key);
+      else queue.addAfter(key, retryInMs);
       return "Queued";
     }
   }
@@ -227,15 +229,5 @@ function logReadError(log: Logger, error: unknown, retryInMs: number): void {
     log.error(error.message);
     return;
   }
-  const retry = `tried again in ${(retryInMs / 1000).toFixed(1)} s`;
-  if (error instanceof UnreachableError) log.error(`${error.message}; ${retry}`);
-  else if (error instanceof ApiError && error.code === 404) {
-    log.error(
-      `the cluster has no VirtualMachine resource: kubectl apply -f crds/virtualmachines.warmboot.dev.yaml; ${retry}`,
-    );
-  } else if (error instanceof ApiError && error.code === 403) {
-    log.error(
-      `this identity may not read VirtualMachines (see deploy/rbac.yaml): ${error.message}; ${retry}`,
-    );
-  } else log.error({ err: error }, `VirtualMachines could not be read; ${retry}`);
+  logApiFailure(log.error.bind(log), { what: "VirtualMachines could not be read", error, retryInMs });
 }

@@ -18,7 +18,10 @@ onInterruption((exitCode, signal) => {
 });
 
 const patterns = process.argv.slice(2);
-await setUp((line) => console.log(line));
+await setUp((line) => console.log(line)).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});
 tests = spawn(
   process.execPath,
   // A test that waits for what never comes fails instead of holding up all others.

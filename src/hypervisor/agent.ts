@@ -1,6 +1,7 @@
 import {
   AgentTimeout,
   CallTimeoutError,
+  ConnectionError,
   LibvirtError,
   procedures,
   type Domain as LibvirtDomain,
@@ -20,13 +21,16 @@ const bootIdLength = 37;
 /** No answer to these questions is longer; a longer one is not looked at. */
 const longestAnswer = 1000;
 
+/** An agent does not answer, so that it was not asked for what it was to do. */
+export class AgentSilentError extends Error {}
+
 const opened = z.object({ return: z.int() });
 const read = z.object({ return: z.object({ "buf-b64": z.base64().max(100) }) });
 const bootId = z.uuid();
 
 /**
  * Whether a domain's guest agent answers. Asking for the time is the cheapest question that leaves no trace on the
- * domain. Throws what the connection throws.
+ * domain.
  */
 export async function agentAnswers(session: Session, dom: LibvirtDomain): Promise<boolean> {
   try {
@@ -73,9 +77,11 @@ export async function agentBootId(session: Session, dom: LibvirtDomain): Promise
   }
 }
 
-/** The agent's own affair: libvirt or the call's deadline says that it does not answer, or the agent refuses. */
+/** libvirt, the call's deadline or the lost connection to libvirt says that there is no answer, or the agent refuses. */
 function isSilence(error: unknown): boolean {
-  return error instanceof LibvirtError || error instanceof CallTimeoutError;
+  return (
+    error instanceof LibvirtError || error instanceof CallTimeoutError || error instanceof ConnectionError
+  );
 }
 
 function parse(json: string): unknown {

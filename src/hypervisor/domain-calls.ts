@@ -21,7 +21,7 @@ import {
 } from "libvirt";
 import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
-import { agentAnswers, agentBootId } from "./agent.ts";
+import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
 import { parseDomainXml, type DomainXml } from "./domain-xml.ts";
 import { bootMark, parseRequestMark, requestMark, type MetadataElement } from "./marks.ts";
 
@@ -213,9 +213,16 @@ export class DomainCalls {
     signal: Signal,
   ): Promise<void> {
     const args = { dom: this.#dom, flags: this.#flags.signal[signal] };
-    if (signal === "Agent")
-      await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
-    else await this.#effect(procedure, args);
+    if (signal === "ACPI") {
+      await this.#effect(procedure, args);
+      return;
+    }
+    // One that hangs would hold the call for a minute, and count as asked.
+    if (!(await agentAnswers(this.#session, this.#dom)))
+      throw new AgentSilentError(
+        `the guest agent of domain ${this.#dom.name} is connected and does not answer`,
+      );
+    await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
   }
 
   async #setMetadata({ uri, key, xml }: MetadataElement, flags: number): Promise<void> {

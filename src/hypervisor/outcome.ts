@@ -1,8 +1,16 @@
-import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
-import type { Missing, Outcome, Unreachable } from "../../controller/ports.ts";
+import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
+import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
+import { AgentSilentError } from "./agent.ts";
 
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
+
+/** What the codes of libvirt's refusals mean to the controller. */
+const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
+  ACCESS_DENIED: "Denied",
+  OPERATION_DENIED: "Denied",
+  OPERATION_TIMEOUT: "Busy",
+};
 
 /** The outcome of libvirt calls that were made for one effect. */
 export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome> {
@@ -10,10 +18,9 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
     await calls();
     return { kind: "Done" };
   } catch (error) {
-    if (error instanceof LibvirtError) {
-      const { message, code } = error;
-      return { kind: "Refused", message, denied: code === "ACCESS_DENIED" || code === "OPERATION_DENIED" };
-    }
+    if (error instanceof LibvirtError)
+      return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
+    if (error instanceof AgentSilentError) return { kind: "Refused", message: error.message };
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }

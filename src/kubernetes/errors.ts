@@ -113,8 +113,10 @@ export function hasReason(error: unknown, reason: ApiReason): error is ApiError 
   return error instanceof ApiError && error.reason === reason;
 }
 
-/** Whether an error is already one of this adapter's own, and needs no translation. */
-export function isTranslated(error: unknown): boolean {
+/** Whether an error is already one of this adapter's own, and needs no translation: its message is one line. */
+export function isTranslated(
+  error: unknown,
+): error is ApiError | UnreachableError | MalformedResponseError | CredentialsError {
   return (
     error instanceof ApiError ||
     error instanceof UnreachableError ||

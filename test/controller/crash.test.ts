@@ -156,3 +156,19 @@ for (const [sentence, first, second] of [
     assert.equal(world.status.observedRestartGeneration, 1);
     assert.equal(world.status.observedRestartToken, "a");
   });
+
+test("a guest rebooted in place while the controller was dead: its agent's boot ID, asked before, proves it", async () => {
+  const agent = { connectedAfterMs: 500, answers: true, obeys: false };
+  const guest = { kind: "Deaf", agent } as const;
+  const world = new World({ restartPolicy: { soft: { via: "Reboot" } } }, { guest });
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.reset();
+  world.restartController();
+  await world.settle();
+  const { lastRestart } = world.status;
+  assert.equal(lastRestart?.result, "Succeeded");
+  assert.deepEqual(lastRestart.evidence, ["BootIDChanged"]);
+  assert.deepEqual(world.hypervisor.effects, ["Mark", "Reboot", "Settle"]);
+});

@@ -328,7 +328,7 @@ test("a generation that is lowered while a mark waits for its answer is lowered 
   const world = await settledWorld({}, { off: true });
   world.api.apply({ restartGeneration: 4 });
   await world.settle();
-  world.hypervisor.stop("Migrated");
+  world.hypervisor.stop("Destroyed");
   await world.settle();
   world.hypervisor.faults.push({
     effect: "Mark",
@@ -360,3 +360,21 @@ test("a request that waits behind another one has its own deadline, from when it
   await world.settle();
   assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
 });
+
+for (const [sentence, byMs] of [
+  ["put back", -3_600_000],
+  ["put forward", 3_600_000],
+] as const) {
+  test(`a deadline is kept although the wall clock is ${sentence}`, async () => {
+    const world = await settledWorld({ restartPolicy: { deadlineSeconds: 100 } });
+    world.hypervisor.pause();
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(50_000);
+    world.timeline.shiftWallClock(byMs);
+    world.enqueue();
+    await world.settle(49_000);
+    assert.equal(world.status.observedRestartGeneration, 0);
+    await world.settle(2000);
+    assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+  });
+}

@@ -315,6 +315,15 @@ test("whenPaused: Force power-cycles a paused guest at once", async () => {
   assert.equal(world.status.lastRestart?.method, "Hard");
 });
 
+test("a job that runs when the request comes is seen before the domain is marked", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.setJob({ kind: "Other", what: "Backup" });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.deepEqual(world.hypervisor.effects, []);
+});
+
 test("suspend touches nothing and says so; the request is served afterwards", async () => {
   const world = await settledWorld({ suspend: true });
   world.api.apply({ restartGeneration: 1 });
@@ -511,4 +520,79 @@ test("a guest that obeys while its failure is being recorded is started, as one 
   await world.settle();
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+test("a domain that was migrated away is not started, also after libvirtd has forgotten why it is off", async () => {
+  const world = await settledWorld();
+  world.hypervisor.stop("Migrated");
+  await world.settle();
+  world.hypervisor.restartDaemon();
+  world.restartController();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(condition(world, "Ready"), "False DomainMigrated");
+});
+
+for (const mode of ["Hard", "Auto"] as const) {
+  test(`mode ${mode}: a domain whose process hangs takes no marks, and is destroyed all the same, on record in the status`, async () => {
+    const world = await settledWorld({ restartPolicy: { mode } });
+    world.hypervisor.hangs = true;
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.deepEqual(world.hypervisor.effects, ["Mark", "Destroy", "Start", "Settle"]);
+    assert.equal(world.status.lastRestart?.method, "Hard");
+    assert.deepEqual(world.status.lastRestart.evidence, ["StopEvent", "DomainOff", "DomainIDChanged"]);
+    assert.equal(world.hypervisor.boots.length, 2);
+  });
+}
+
+test("mode Soft: a domain whose process hangs is left alone, and the restart fails", async () => {
+  const world = await settledWorld({ restartPolicy: { mode: "Soft" } });
+  world.hypervisor.hangs = true;
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.status.lastRestart?.reason, "MarkRefused");
+});
+
+for (const kind of ["Migration", "Other"] as const)
+  test(`a domain under a job (${kind}) is not even marked: what libvirt does with it is asked before`, async () => {
+    const world = await settledWorld();
+    world.hypervisor.setJob({ kind, what: "Backup" });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    assert.deepEqual(world.hypervisor.effects, []);
+  });
+
+test("a guest with an agent that reboots in place while the controller is away proves it by its boot ID", async () => {
+  const agent = { connectedAfterMs: 500, answers: true, obeys: true };
+  const world = new World(
+    { restartPolicy: { soft: { via: "Reboot" } } },
+    { guest: { kind: "Obeys", afterMs: 200, agent } },
+  );
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(100);
+  world.hypervisor.reachable = false;
+  world.restartController();
+  await world.settle(5000);
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.deepEqual(world.status.lastRestart.evidence, ["BootIDChanged"]);
+  assert.equal(world.hypervisor.boots.length, 1);
+});
+
+test("a request that fails before anything was done names no method, and does not make the next one wait", async () => {
+  const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+  world.hypervisor.panic();
+  world.api.annotate({ restart: "a", restartMode: "Soft" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart?.reason, "GuestCrashed");
+  assert.equal(world.status.lastRestart.method, undefined);
+  world.api.annotate({ restart: "b", restartMode: "Hard" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart.result, "Succeeded");
 });

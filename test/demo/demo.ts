@@ -5,12 +5,14 @@
  *     npm run demo -- --keep    leaves it all up until Ctrl-C, and says how to play with it
  */
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { Condition } from "../../crds/condition.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { startApiServer, type ApiServer } from "../support/apiserver.ts";
 import { startController, type ControllerProcess } from "../support/controller.ts";
 import { onInterruption } from "../support/interruption.ts";
+import { onPath } from "../support/kube-binaries.ts";
 import { kvmBoots } from "../support/kvm.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
 import { setUp } from "../support/setup.ts";
@@ -173,22 +175,25 @@ function measured(
     from === undefined || to === undefined ? "unknown" : duration(to - from);
   const timeout = signalledMs === undefined ? undefined : signalledMs + policy.timeoutSeconds * 1000;
   return [
-    `event that the guest is off to its being started ${offForMs === undefined ? "unknown" : duration(offForMs)}`,
+    `event that the guest is off to its start being asked for ${offForMs === undefined ? "unknown" : duration(offForMs)}`,
     `event Stopped to event Started ${between(stoppedMs, startedMs)}`,
     ...(expected.forced ? [`soft timeout to running again ${between(timeout, startedMs)}`] : []),
   ].join("; ");
 }
 
 async function keep(api: ApiServer, libvirtd: Libvirtd): Promise<void> {
-  say(`\nIt all stays up until Ctrl-C. In another terminal:
-
-  export KUBECONFIG=${api.kubeconfig}
-  kubectl get virtualmachines --watch
-  kubectl annotate wvm obeying --overwrite warmboot.dev/restart=$(date -Ins)
-  kubectl annotate wvm deaf --overwrite warmboot.dev/restart-mode=Hard warmboot.dev/restart=$(date -Ins)
-  kubectl describe wvm obeying
-  kubectl explain virtualmachine.spec.restartPolicy
-  virsh -c '${libvirtd.uri("qemu")}' list --all
-`);
+  const commands = [
+    // Where this machine had no kubectl, ours is in the cache.
+    ...(onPath("kubectl") === api.kubectlPath ? [] : [`export PATH=${dirname(api.kubectlPath)}:$PATH`]),
+    `export KUBECONFIG=${api.kubeconfig}`,
+    "kubectl get virtualmachines --watch",
+    "kubectl annotate wvm obeying --overwrite warmboot.dev/restart=$(date -Ins)",
+    "kubectl annotate wvm deaf --overwrite warmboot.dev/restart-mode=Hard warmboot.dev/restart=$(date -Ins)",
+    "kubectl describe wvm obeying",
+    "kubectl explain virtualmachine.spec.restartPolicy",
+    `virsh -c '${libvirtd.uri("qemu")}' list --all`,
+  ];
+  say("\nIt all stays up until Ctrl-C. In another terminal:\n");
+  for (const command of commands) say(`  ${command}`);
   await interrupted.promise;
 }

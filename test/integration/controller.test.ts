@@ -152,6 +152,52 @@ describe("the controller as a process, on a real API server and libvirt's test d
     await waitForCondition(api, "test", "Ready");
   });
 
+  test("an identity that may not read is one line that says what to apply, and is used once it may", async () => {
+    await api.kubectl("create", "serviceaccount", "stranger");
+    const own = await api.kubeconfigFor(await api.serviceAccountToken("default", "stranger"));
+    await using controller = startController(own, "--connect", libvirtd.uri("test"));
+    const { msg, err } = await controller.logged(({ level }) => level === "error");
+    assert.match(msg, /User "system:serviceaccount:default:stranger" cannot list resource/);
+    assert.match(msg, /kubectl apply -f deploy\/rbac\.yaml/);
+    assert.equal(err, undefined, "a stack helps nobody");
+    const binding = ["--clusterrole=warmboot", "--serviceaccount=default:stranger"];
+    await api.kubectl("create", "clusterrolebinding", "stranger", ...binding);
+    await controller.logged((line) => line.msg === "ready");
+  });
+
+  test("an identity that may not write a status is one line that says what to apply", async () => {
+    const reads = ["--verb=get,list,watch", "--resource=virtualmachines.warmboot.dev"];
+    await api.kubectl("create", "clusterrole", "reader", ...reads);
+    await api.kubectl("create", "serviceaccount", "reader");
+    const binding = ["--clusterrole=reader", "--serviceaccount=default:reader"];
+    await api.kubectl("create", "clusterrolebinding", "reader", ...binding);
+    const own = await api.kubeconfigFor(await api.serviceAccountToken("default", "reader"));
+    await using controller = startController(
+      own,
+      "--connect",
+      libvirtd.uri("test"),
+      "--namespace",
+      "default",
+    );
+    await controller.logged(({ msg }) => msg === "ready");
+    await api.apply(virtualMachine("unwritable", { domain: { name: "nobody" } }));
+    const { msg, err } = await controller.logged((line) => line.msg.startsWith("the status could not"));
+    assert.match(
+      msg,
+      /cannot update resource "virtualmachines\/status".*kubectl apply -f deploy\/rbac\.yaml/,
+    );
+    assert.equal(err, undefined, "a stack helps nobody");
+    await api.kubectl("delete", "wvm", "unwritable");
+  });
+
+  test("a token that is not valid is one line that says so", async () => {
+    const own = await api.kubeconfigFor("expired");
+    await using controller = startController(own, "--connect", libvirtd.uri("test"));
+    const { msg, err } = await controller.logged(({ level }) => level === "error");
+    assert.match(msg, /does not accept .* \(401 Unauthorized\).*kubectl create token/);
+    assert.equal(err, undefined, "a stack helps nobody");
+  });
+
   test("SIGTERM ends it at once and cleanly", async () => {
     await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
     await controller.logged(({ msg }) => msg === "ready");

@@ -65,7 +65,9 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["an operator resets it", (world) => void world.hypervisor.reset()],
   ["the guest goes to sleep", (world) => world.hypervisor.sleep()],
   ["the guest panics", (world) => world.hypervisor.panic()],
+  ["the guest panics and is reset", (world) => world.hypervisor.panicAndReset()],
   ["the guest's disk is full", (world, random) => failDisk(world, random)],
+  ["its process stops answering", (world) => void (world.hypervisor.hangs = true)],
   ["a backup begins", (world, random) => doJob(world, random, { kind: "Other", what: "Backup" })],
   [
     "a migration begins",
@@ -204,6 +206,7 @@ function heal(world: World): void {
   world.hypervisor.faults.length = 0;
   world.hypervisor.reachable = true;
   world.hypervisor.storageProblem = undefined;
+  world.hypervisor.hangs = false;
   world.hypervisor.setJob(undefined);
   world.api.losesWrites = false;
   world.api.delays = { watchMs: 0, writeMs: 0 };

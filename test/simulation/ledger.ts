@@ -29,10 +29,17 @@ interface Deeds {
 type Ended = Verdict & { kind: "End" };
 
 /** How a restart may fail although nobody disturbs it: its guest, or its guest's agent, does not answer. */
-const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady"]);
+const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady", "AgentNotConnected"]);
 
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
+
+/** What keeps an effect from being carried out, however often it is tried. */
+const lostEffects = [
+  "libvirt refuses an effect",
+  "an effect's answer is lost",
+  "its process stops answering",
+];
 
 const restoredBackup = "an older backup of the API server is restored";
 
@@ -96,6 +103,8 @@ export class Ledger {
   decided({ verdict, attempt }: Decision): void {
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
+    deeds.recordIn = attempt.recordIn;
+    if (attempt.recordIn === "Status" && attempt.marked) this.#recorded(attempt.id);
     if (verdict.kind !== "End") return;
     // Where there are no marks the status alone has the result.
     if (attempt.recordIn === "Status") deeds.settled = true;
@@ -235,7 +244,7 @@ export class Ledger {
   /** A guest that nobody works on reboots as its configuration says. */
   #guestLetGo(): void {
     const { hypervisor, api } = this.#world;
-    const lost = this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
+    const lost = this.#anyOf(...lostEffects);
     if (api.stored?.status.attempt !== undefined || lost || this.#hadToForget()) return;
     if (hypervisor.running?.onReboot === "destroy")
       this.fail("a guest that is left running may reboot by itself again", "it may not");
@@ -300,8 +309,7 @@ export class Ledger {
     const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
     if (isSettled && !isLate) this.fail("an attempt whose result is on the domain starts nothing", "it did");
     deeds.started += 1;
-    const faulty =
-      this.#hadToForget() || this.#anyOf("libvirt refuses an effect", "an effect's answer is lost");
+    const faulty = this.#hadToForget() || this.#anyOf(...lostEffects);
     if (deeds.started > 1 && !faulty)
       this.fail("an attempt starts at most one boot", `it started ${deeds.started}`);
   }
@@ -327,7 +335,6 @@ export class Ledger {
     // A resource that is gone takes its record with it, and so does a backup.
     if (stored === undefined || this.#anyOf("the resource is deleted", restoredBackup)) return;
     if (stored.status.attempt?.id !== attempt) this.fail(invariant, "the status does not have the attempt");
-    this.#recorded(attempt);
   }
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */

@@ -46,7 +46,7 @@ for (const [sentence, args, message] of mistakes) {
     assert.equal(stdout, "");
     assert.match(stderr, message);
     assert.doesNotMatch(stderr, /\n\s+at /);
-    assert.match(stderr, /--help/);
+    assert.match(stderr, /npm start -- --help/);
   });
 }
 

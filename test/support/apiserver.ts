@@ -32,6 +32,8 @@ export interface ApiServer extends AsyncDisposable {
   /** The two processes, to signal one and not the other. */
   readonly apiServer: Supervised;
   readonly etcd: Supervised;
+  /** Where kubectl is, which need not be on the PATH. */
+  readonly kubectlPath: string;
   /** Runs kubectl as the administrator; resolves to its stdout, rejects with its stderr. */
   kubectl(...args: string[]): Promise<string>;
   /** Applies manifests in YAML or JSON. */
@@ -114,6 +116,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     adminToken: tokens.admin,
     apiServer,
     etcd,
+    kubectlPath,
     kubectl: (...args) => kubectl(args),
     apply: (manifests) => kubectl(["apply", "-f", "-"], manifests),
     tokenFor(user) {

@@ -24,6 +24,8 @@ export interface LogLine {
   tookMs?: number;
   offForMs?: number;
   downtimeMs?: number;
+  /** An error of the program's own, with its stack. */
+  err?: unknown;
 }
 
 /** The controller as a process of its own, started as users start it. */

@@ -17,44 +17,37 @@ const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
 
 const script = join(import.meta.dirname, "without-services.sh");
 
-const APT_GET = "/usr/bin/apt-get";
+/** Where Debian has it. */
+export const aptGet = "/usr/bin/apt-get";
+
 /** Another apt-get that runs now is waited for. */
 const APT_INSTALL = ["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"];
 const APT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
 
 /** Which packages are missing. */
-export function missingPackages(): string[] {
+function missingPackages(): string[] {
   return Object.entries(PACKAGES)
     .filter(([, file]) => !existsSync(file))
     .map(([name]) => name);
 }
 
-/**
- * Installs libvirt and QEMU unless they are there, without starting any service.
- * Needs root, and says which command does it if we are somebody else.
- */
+/** Installs libvirt and QEMU unless they are there, without starting any service. Needs root. */
 export async function installPackages(report: Report): Promise<void> {
   const missing = missingPackages();
   if (missing.length === 0) {
     if (existsSync(SERVICE_POLICY)) await withoutServices([]);
     return;
   }
-  const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
-  if (!existsSync(APT_GET)) {
-    throw new Error(
-      `libvirt and QEMU are needed, and there is no apt-get to install ${missing.join(", ")} with: ` +
-        `install what provides ${missing.map((name) => PACKAGES[name]).join(", ")}.`,
-    );
-  }
-  if (process.getuid?.() !== 0) {
-    throw new Error(`libvirt and QEMU are needed. As root, run: apt-get update && ${command}`);
-  }
   await timed(report, "Debian's package lists", () => run("apt-get", ["update", "-q"], { env: APT }));
   await timed(report, `Debian packages ${missing.join(", ")}`, () =>
     withoutServices(["apt-get", "install", ...APT_INSTALL, ...missing]),
   );
   const still = missingPackages();
-  if (still.length > 0) throw new Error(`${command} succeeded, and still missing: ${still.join(", ")}`);
+  if (still.length > 0) {
+    throw new Error(
+      `apt-get install succeeded, and nothing that ${still.join(", ")} should have brought is there`,
+    );
+  }
 }
 
 /**
@@ -71,11 +64,6 @@ export async function withoutServices(command: readonly string[], policy = SERVI
  * one is taken.
  */
 export async function downloadPackages(packages: readonly string[], directory: string): Promise<string[]> {
-  if (!existsSync(APT_GET)) {
-    throw new Error(
-      `${packages.join(" and ")} come from Debian's archive, and there is no apt-get to fetch them.`,
-    );
-  }
   const download = async () => {
     const names = await Promise.all(packages.map(namedBy));
     await run("apt-get", ["download", "-q", ...names], { cwd: directory, env: APT });

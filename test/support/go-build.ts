@@ -1,6 +1,7 @@
+import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { obtain, type Recipe } from "./cache.ts";
+import { cachePath, obtain, type Recipe } from "./cache.ts";
 import { run } from "./run.ts";
 import type { Report } from "./report.ts";
 
@@ -35,6 +36,11 @@ export const SUPERVISOR: GoProgram = {
 /** The path of the program's binary, built unless the cache has one of the same sources. */
 export async function goBinary(program: GoProgram, report: Report): Promise<string> {
   return join(await obtain(await recipeOf(program), report), program.binary);
+}
+
+/** Whether the cache has it. */
+export async function isBuilt(program: GoProgram): Promise<boolean> {
+  return existsSync(await cachePath(await recipeOf(program)));
 }
 
 async function recipeOf(program: GoProgram): Promise<Recipe> {
@@ -84,23 +90,8 @@ async function build(
       if (!line.includes(" ")) doing = `${++compiled} of up to ${total} packages compiled`;
     };
     await run("go", ["build", "-v", ...flags, "-o", output, "."], { ...options, onStderrLine });
-  } catch (error) {
-    throw isMissing(error) ? new Error(goIsMissing(program), { cause: error }) : error;
   } finally {
     clearInterval(progress);
   }
   await rm(temporary, { recursive: true });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
-function goIsMissing(program: GoProgram): string {
-  const otherwise =
-    program === KUBE ? ", or name ready-made etcd, kube-apiserver and kubectl by KUBEBUILDER_ASSETS" : "";
-  return (
-    `Go is needed to build the ${program.title} and is not on the PATH: ` +
-    `install Go 1.26 or later (https://go.dev/dl/)${otherwise}.`
-  );
 }

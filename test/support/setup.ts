@@ -3,13 +3,16 @@ import { goBinary, SUPERVISOR } from "./go-build.ts";
 import { guestImage } from "./guest-image.ts";
 import { kubeBinaries, kubectlBinary } from "./kube-binaries.ts";
 import type { Report } from "./report.ts";
+import { checkRequirements } from "./requirements.ts";
 
 /**
  * Installs what is missing of the parts: libvirt with QEMU, the guests' kernel, the API server with etcd, kubectl.
  * Says what it does while it does it. Where nothing is missing it takes milliseconds. Debian packages go to the
  * system, all else to the cache.
+ * Rejects at once where the machine lacks what that takes.
  */
 export async function setUp(report: Report): Promise<void> {
+  await checkRequirements();
   // Installing waits for the network and compiling for the processor: they go together.
   const results = await Promise.allSettled([
     (async () => {

@@ -6,17 +6,20 @@ import { procedures } from "../protocol/procedures.ts";
 import { subscriptions } from "./session-event.ts";
 import type { DomainEvent, HypervisorInfo } from "./session-event.ts";
 
-/** Asks for all events and hands them on from the first. Throws when not even the lifecycle events are to be had. */
+/**
+ * Asks for all events and hands them on from the first. Throws when not even the lifecycle events are to be had.
+ *
+ * It asks for one after the other: when a client goes, libvirtd frees its registrations without regard to those that
+ * it is still carrying out, and with several at once it was seen to die of that (9.0.0).
+ */
 export async function subscribe(
   connection: Connection,
   onEvent: (event: DomainEvent) => void,
 ): Promise<void> {
-  await Promise.all(
-    subscriptions.map(({ event, listen }) => {
-      listen(connection, onEvent);
-      return register(connection, event);
-    }),
-  );
+  for (const { event, listen } of subscriptions) {
+    listen(connection, onEvent);
+    await register(connection, event);
+  }
 }
 
 async function register(connection: Connection, event: EventProcedure<unknown>): Promise<void> {
