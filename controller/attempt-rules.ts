@@ -38,7 +38,7 @@ function failed({ attempt, domain }: AttemptSubject): Ruling | undefined {
     const effect = { kind: "Release", attempt: attempt.id } as const;
     return { verdict: { kind: "Act", effect, reason, message, announce: false } };
   }
-  return {
-    verdict: { kind: "End", result: "Failed", reason, message, method: attempt.method, evidence: [] },
-  };
+  // Where nothing was done, nothing has ended the old boot.
+  const method = attempt.touched ? attempt.method : undefined;
+  return { verdict: { kind: "End", result: "Failed", reason, message, method, evidence: [] } };
 }

@@ -10,6 +10,7 @@ import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
+import { disturbsGuest } from "./disturbance.ts";
 import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";
 
@@ -50,6 +51,8 @@ export interface Attempt {
   readonly unproven: boolean;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod | undefined;
+  /** Whether the domain told of it: another process began it, or this one did and has forgotten it since. */
+  readonly isInherited: boolean;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
   /** When this process first did something to the guest: a reboot that libvirt tells of after that counts. */
@@ -145,6 +148,7 @@ export function beginAttempt(
     method: "Start",
     inPlace: false,
     unproven: false,
+    isInherited: false,
     isForeign: false,
     agentRefused: false,
     released: false,
@@ -214,10 +218,13 @@ export function adoptAttempt(
     recordIn,
     marked: true,
     touched: true,
-    method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, known)),
+    isInherited: true,
+    method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, recordIn, known)),
     inPlace,
     bootId: trace.bootId,
     unproven: inPlace || recordIn === "Status",
+    // The guest may have been asked: a reboot that is seen from now on counts.
+    askedAt: inPlace ? now : undefined,
     // What was not done, or was never on the domain, need not be undone there.
     released: inPlace || recordIn === "Status",
     settled: recordIn === "Status",
@@ -226,7 +233,13 @@ export function adoptAttempt(
 }
 
 /** How an adopted attempt ends or ended the old boot, where that can be known: an Auto one may have been forced. */
-function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): RestartMethod | undefined {
+function likelyMethod(
+  mode: RestartMode,
+  recordIn: RecordPlace,
+  known: RestartAttempt | undefined,
+): RestartMethod | undefined {
+  // Without marks nothing tells how far it came.
+  if (recordIn === "Status") return undefined;
   if (mode !== "Auto") return mode;
   return known === undefined ? undefined : "Soft";
 }
@@ -281,7 +294,7 @@ export function afterEffect(
 ): Attempt {
   if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);
   const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
-  if (disturbsGuest(effect)) asked.askedAt ??= began;
+  if (effect.kind !== "Mark" && disturbsGuest(effect)) asked.askedAt ??= began;
   switch (outcome.kind) {
     case "Unanswered":
       return afterSilence(asked, effect, outcome.message, began, now);
@@ -292,11 +305,6 @@ export function afterEffect(
     default:
       return outcome satisfies never;
   }
-}
-
-/** Whether an effect does something to the guest that runs. */
-export function disturbsGuest({ kind }: Effect): boolean {
-  return ["Shutdown", "Reboot", "Destroy", "Reset", "Wake", "Resume"].includes(kind);
 }
 
 /** Nothing happened, and looking may work all the same: without a pause it would be tried in a tight loop. */

@@ -50,18 +50,22 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
   const { lastRestart } = status;
   const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
   if (attempt === undefined && status.attempt?.recordedIn === "Status") {
-    return adopt(traceOf(status.attempt.id, status.attempt));
+    // The status that put it on record also says whether the domain was off then.
+    const wasOff = status.attempt.stage === "Preparing" && status.domain?.id === undefined;
+    return adopt({ ...traceOf(status.attempt.id, status.attempt), wasOff });
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
-  if (lastRestart?.id === undefined || !stoppedLate(virtualMachine, domain.domain, now.epochMs))
-    return undefined;
+  // A request that was never begun has no method; of one that nobody can tell anything of it is not known.
+  const wasBegun = lastRestart?.method !== undefined || lastRestart?.reason === "NoMarks";
+  if (lastRestart?.id === undefined || !wasBegun) return undefined;
+  if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
   return adopt(traceOf(lastRestart.id, lastRestart));
 }
 
 /** The trace that the status keeps of an attempt. */
 function traceOf(
   attempt: string,
-  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt" | "method">,
+  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt"> & Pick<Trace, "method">,
 ): Trace {
   return { attempt, request, startedAtMs: parseTimestamp(startedAt) ?? 0, method };
 }
@@ -82,7 +86,7 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
 /** A reboot in place, or a reset that may just happen, leaves the mark on the new boot. */
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (!hasMarks(domain) || attempt.resetAt !== undefined) return false;
+  if (!hasMarks(domain) || attempt.resetAt !== undefined || attempt.unproven) return false;
   if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }

@@ -51,10 +51,11 @@ function powerOff(subject: AttemptSubject): Ruling | undefined {
   return force(subject, { kind: "Destroy" }, "the domain's power is cut");
 }
 
-/** Only a guest that runs can be reset: libvirt leaves one that has crashed paused. */
+/** Only a guest that runs (Xen's idle one as well) can be reset: libvirt leaves one that has crashed paused. */
 function isReset({ attempt, policy, domain }: AttemptSubject): boolean {
   if (attempt.mode !== "Hard" || attempt.resetRefused === true) return false;
-  return policy.hard.via === "Reset" && domain.state === "Running";
+  const runs = domain.state === "Running" || domain.state === "Blocked";
+  return runs && policy.hard.via === "Reset";
 }
 
 function force({ attempt, now }: AttemptSubject, effect: Effect, what: string): Ruling {

@@ -1,3 +1,4 @@
+import type { RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Domain } from "./ports.ts";
@@ -5,10 +6,13 @@ import type { Domain } from "./ports.ts";
 /** How long after a failed attempt a guest that goes off is taken to obey it after all, in milliseconds. */
 const lateMs = 600_000;
 
-/** Ends of a restart that left the guest running although it had been asked to go down. */
+/** Ends of a restart that left the guest running although it may have been asked to go down. */
 const reasonsWithGuestRunning = new Set([
   "GuestShutdownTimedOut",
+  "GuestDidNotWake",
   "ShutdownRefused",
+  "RebootRefused",
+  "WakeRefused",
   "DestroyRefused",
   "DeadlineExceeded",
   "RebootUnproven",
@@ -19,8 +23,15 @@ const reasonsWithGuestRunning = new Set([
 function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
   const { lastRestart } = status;
   if (lastRestart === undefined || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
+  if (!mayHaveHeard(lastRestart)) return false;
   const endedAtMs = parseTimestamp(lastRestart.endedAt);
   return endedAtMs !== undefined && Math.abs(epochMs - endedAtMs) < lateMs;
+}
+
+/** Whether the guest was asked, or its power cut; how an attempt came that another process had begun may not be known. */
+function mayHaveHeard({ method, reason }: RestartRecord): boolean {
+  // A destroy that was refused can still take effect.
+  return method !== "Start" || reason === "DestroyRefused";
 }
 
 /**

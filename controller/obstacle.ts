@@ -21,9 +21,10 @@ export type Deafness =
 const transientReasons = new Set(["Migration", "Save", "Dump", "Snapshot", "StartingUp"]);
 
 /** Why a guest hears no signal: that is known at once, not after a timeout. */
-export function deafnessOf({ state, reason }: Domain): Deafness | undefined {
+export function deafnessOf(domain: Domain): Deafness | undefined {
+  const { state, reason } = domain;
   if (state === "PMSuspended") return "Suspended";
-  if (state !== "Paused") return undefined;
+  if (state !== "Paused" || isGoingDown(domain)) return undefined;
   return reason === "IOError" ? "IOError" : "Paused";
 }
 
@@ -56,7 +57,9 @@ export function jobObstacle(
 ): Obstacle | undefined {
   if (domain.id === undefined) return undefined;
   const { state, reason } = domain;
-  if (job?.kind === "Migration" || (state === "Paused" && /^(Migration|PostCopy)/.test(reason))) {
+  // In post-copy a part of the guest's memory is on the other host, whichever of the two copies runs.
+  const isMigrating = reason.startsWith("PostCopy") || (state === "Paused" && reason === "Migration");
+  if (job?.kind === "Migration" || isMigrating) {
     return {
       reason: "Migrating",
       message: "the domain is being migrated: the restart waits until that is over",

@@ -169,7 +169,7 @@ function asked(kind: Effect["kind"], by: Signal): string {
 }
 
 /** The guest does not answer: mode Auto forces it, mode Soft gives up. */
-function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
+export function forceOrFail(attempt: Attempt, reason: string, because: string): Ruling {
   if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };
   return { attempt: { ...attempt, failure: { reason, message: `${because}, and mode Soft cuts no power` } } };
 }

@@ -3,6 +3,7 @@ import { Session, type SessionEvent } from "libvirt";
 import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
+import type { Lease } from "../controller/ports.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
@@ -11,13 +12,20 @@ import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
-import { WorkQueue } from "./kubernetes/work-queue.ts";
+import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
 const farewellMs = 5000;
+
+/** One process, without leader election. */
+const alwaysHeld: Lease = {
+  isHeld: () => true,
+  predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
+  goneAtMs: Number.POSITIVE_INFINITY,
+};
 
 /**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
@@ -45,7 +53,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     log,
     onClaim: (virtualMachine) => {
       const domain = hypervisor.find(domainReference(virtualMachine));
-      if (domain !== undefined) enqueue(queue, virtualMachines, domain);
+      if (domain !== undefined) enqueue(queue, virtualMachines, domain, "Normal");
     },
   });
   const libvirtTried = Promise.withResolvers<void>();
@@ -59,9 +67,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
         },
       }),
     (changed) => {
-      enqueue(queue, virtualMachines, changed);
+      // A guest that has gone off is down until its start: it does not wait behind requests that are about to begin.
+      enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
-      for (const key of reconciler.orphans()) queue.add(key);
+      for (const key of reconciler.orphans()) queue.add(key, "High");
       if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     },
   );
@@ -79,7 +88,14 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       onError: (error, ms) => logClusterError(log, error, ms),
     });
     const journal = createJournal(log);
-    const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
+    const ready = new Reconciler({
+      virtualMachines,
+      hypervisor,
+      lease: alwaysHeld,
+      clock: systemClock,
+      journal,
+      cluster,
+    });
     reconciler = ready;
     void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
@@ -138,9 +154,14 @@ function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
   );
 }
 
-function enqueue(queue: WorkQueue, virtualMachines: ApiVirtualMachines, changed: ChangedDomain): void {
+function enqueue(
+  queue: WorkQueue,
+  virtualMachines: ApiVirtualMachines,
+  changed: ChangedDomain,
+  priority: Priority,
+): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
-  for (const key of keys) queue.add(key);
+  for (const key of keys) queue.add(key, priority);
 }
 
 function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, error: unknown): void {

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { Notice, NoticeReason } from "../controller/notice.ts";
@@ -16,6 +15,7 @@ import type { EventRecorder } from "./kubernetes/events.ts";
 import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
 import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
+import { isSameJson } from "./kubernetes/json.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
 
 /** What the resources are read with and written through. */
@@ -30,10 +30,18 @@ export interface VirtualMachinesOptions {
   onClaim: (virtualMachine: VirtualMachine) => void;
 }
 
-/** A status that is being written, and the newer one that waits behind it. */
-interface Writing {
-  next?: { virtualMachine: VirtualMachine; status: VirtualMachineStatus };
+/** A status, and the resource that it was computed from. */
+interface StatusWrite {
+  virtualMachine: VirtualMachine;
+  status: VirtualMachineStatus;
 }
+
+/**
+ * As many status writes are under way at once as the client has connections. What waits for its turn here and not
+ * there can still be replaced by what is newer, and its deadline has not begun: when thousands of resources change at
+ * once, the last one's turn comes after minutes.
+ */
+const mostWrites = 8;
 
 /**
  * The controller's resources over the API server: a watched copy of them, one status write at a time for each,
@@ -42,8 +50,9 @@ interface Writing {
 export class ApiVirtualMachines implements VirtualMachines {
   readonly #options: VirtualMachinesOptions;
   readonly #reflector: Reflector<VirtualMachine>;
-  readonly #writing = new Map<Key, Writing>();
-  readonly #writes = new Set<Promise<void>>();
+  readonly #writing = new Map<Key, Promise<void>>();
+  /** What is to be written, one status a key, in order; a newer one has the place of the one that waited. */
+  readonly #waiting = new Map<Key, StatusWrite>();
 
   constructor(options: VirtualMachinesOptions) {
     this.#options = options;
@@ -93,38 +102,40 @@ export class ApiVirtualMachines implements VirtualMachines {
   }
 
   writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
-    const key = keyOf(virtualMachine);
-    const writing = this.#writing.get(key);
-    if (writing !== undefined) {
-      writing.next = { virtualMachine, status };
-      return;
-    }
-    if (this.#isCurrent(key, status)) return;
-    const write = this.#write(key, virtualMachine, status);
-    this.#writes.add(write);
-    void write.finally(() => this.#writes.delete(write));
+    this.#waiting.set(keyOf(virtualMachine), { virtualMachine, status });
+    this.#writeNext();
   }
 
   publish({ metadata }: VirtualMachine, notice: Notice): void {
     this.#options.events.record({ regarding: { type: virtualMachineResource, metadata }, ...notice });
   }
 
-  /** Resolves once no status write is under way. */
+  /** Resolves once no status write is under way or waits. */
   async drained(): Promise<void> {
-    // One that waits behind another begins when that one has ended.
-    while (this.#writes.size > 0) await Promise.allSettled(this.#writes);
+    // One that waits begins when another has ended.
+    while (this.#writing.size > 0) await Promise.allSettled(this.#writing.values());
   }
 
-  async #write(key: Key, virtualMachine: VirtualMachine, status: VirtualMachineStatus): Promise<void> {
-    const writing: Writing = {};
-    this.#writing.set(key, writing);
+  #writeNext(): void {
+    for (const [key, next] of this.#waiting) {
+      if (this.#writing.size >= mostWrites) return;
+      if (this.#writing.has(key)) continue;
+      this.#waiting.delete(key);
+      if (!this.#isCurrent(key, next.status)) this.#writing.set(key, this.#write(key, next));
+    }
+  }
+
+  async #write(key: Key, { virtualMachine, status }: StatusWrite): Promise<void> {
     const written = await this.#writeOnce(key, virtualMachine, status);
     this.#writing.delete(key);
-    const { next } = writing;
-    if (next === undefined || written === "Queued") return;
-    // A status that was computed before this write came back is still guarded by what this write left.
-    const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
-    this.writeStatus(isOurs && written !== undefined ? written : next.virtualMachine, next.status);
+    const next = this.#waiting.get(key);
+    if (written === "Queued") this.#waiting.delete(key);
+    else if (next !== undefined && written !== undefined) {
+      // A status that was computed before this write came back is still guarded by what this write left.
+      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
+      if (isOurs) next.virtualMachine = written;
+    }
+    this.#writeNext();
   }
 
   /** Undefined where there is nothing to write to any more, or the API server will never take it. */
@@ -182,8 +193,7 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   #isCurrent(key: Key, status: VirtualMachineStatus): boolean {
     const current = this.get(key)?.status;
-    // As JSON: a field that is absent and one that is undefined are the same to the API server.
-    return current === undefined || isDeepStrictEqual(current, JSON.parse(JSON.stringify(status)));
+    return current === undefined || isSameJson(current, status);
   }
 }
 
@@ -209,8 +219,8 @@ function isEcho(now: VirtualMachine, before: VirtualMachine): boolean {
   return (
     now.metadata.generation === before.metadata.generation &&
     now.metadata.deletionTimestamp === before.metadata.deletionTimestamp &&
-    isDeepStrictEqual(now.metadata.annotations, before.metadata.annotations) &&
-    isDeepStrictEqual(now.status, before.status)
+    isSameJson(now.metadata.annotations, before.metadata.annotations) &&
+    isSameJson(now.status, before.status)
   );
 }
 

@@ -16,6 +16,18 @@ export interface WorkQueueOptions<K> {
   clock?: Clock;
 }
 
+/**
+ * Which of two keys that are ready is handed out first. `High` is for what has begun already and would otherwise wait
+ * behind thousands of keys that are about to begin.
+ */
+export type Priority = "High" | "Normal";
+
+/** Why a key must be worked on. */
+interface Dirty {
+  sinceMs: number;
+  priority: Priority;
+}
+
 /** What a queue tells about its work; none of it may throw. The names are those of controller-runtime's workqueue metrics. */
 export interface QueueObserver<K> {
   /** The key was queued. */
@@ -31,15 +43,17 @@ export interface QueueObserver<K> {
 /**
  * A queue of keys to work on, as client-go's workqueue. A key is queued once however often it is added;
  * added while it is worked on, it is worked on once more afterwards, and never by two workers at once.
- * Keys are handed out in the order in which they became ready.
+ * Keys of one priority are handed out in the order in which they became ready; one whose delay is over has the high
+ * priority, as somebody was promised that time.
  */
 export class WorkQueue<K = string> {
   readonly #options: WorkQueueOptions<K>;
   readonly #clock: Clock;
   readonly #delays: Delays<K>;
-  readonly #ready = new Fifo<K>();
-  /** Must be worked on: queued, or to be queued when its worker is done; since when. */
-  readonly #dirty = new Map<K, number>();
+  /** May hold keys that have been worked on since, by their other priority; they are skipped. */
+  readonly #ready: Readonly<Record<Priority, Fifo<K>>> = { High: new Fifo(), Normal: new Fifo() };
+  /** Must be worked on: queued, or to be queued when its worker is done. */
+  readonly #dirty = new Map<K, Dirty>();
   readonly #working = new Set<K>();
   readonly #failures = new Map<K, number>();
   readonly #drained = Promise.withResolvers<void>();
@@ -51,12 +65,13 @@ export class WorkQueue<K = string> {
   constructor(options: WorkQueueOptions<K> = {}) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#delays = new Delays(this.#clock, (key) => this.add(key));
+    this.#delays = new Delays(this.#clock, (key) => this.add(key, "High"));
   }
 
   /** How many keys are ready for a worker. */
   get length(): number {
-    return this.#ready.length;
+    const again = [...this.#working].filter((key) => this.#dirty.has(key));
+    return this.#dirty.size - again.length;
   }
 
   /** How many keys wait for their time. */
@@ -74,19 +89,23 @@ export class WorkQueue<K = string> {
     return this.#failures.get(key) ?? 0;
   }
 
-  /** Queues the key now. A delay of it stays: it only says "no later than". */
-  add(key: K): void {
-    if (this.#stopped || this.#dirty.has(key)) return;
-    this.#dirty.set(key, this.#clock.now());
-    this.#options.observer?.added?.(key);
+  /**
+   * Queues the key now. A delay of it stays: it only says "no later than". A key that is queued already keeps the
+   * higher one of its priorities.
+   */
+  add(key: K, priority: Priority = "Normal"): void {
+    const known = this.#dirty.get(key);
+    if (this.#stopped || known?.priority === priority || known?.priority === "High") return;
+    this.#dirty.set(key, { sinceMs: known?.sinceMs ?? this.#clock.now(), priority });
+    if (known === undefined) this.#options.observer?.added?.(key);
     if (this.#working.has(key)) return;
-    this.#ready.push(key);
+    this.#ready[priority].push(key);
     this.#startSoon();
   }
 
   /** Queues the key after `delayMs`. Of several delays of one key, the earliest counts, once. */
   addAfter(key: K, delayMs: number): void {
-    if (delayMs <= 0) this.add(key);
+    if (delayMs <= 0) this.add(key, "High");
     else this.#delays.add(key, delayMs);
   }
 
@@ -123,7 +142,8 @@ export class WorkQueue<K = string> {
     }
     this.#stopped = true;
     this.#delays.stop();
-    this.#ready.clear();
+    this.#ready.High.clear();
+    this.#ready.Normal.clear();
     if (this.#working.size > 0) await this.#drained.promise;
   }
 
@@ -132,7 +152,7 @@ export class WorkQueue<K = string> {
    * short they are, a long queue of them lets sockets and timers have their turns.
    */
   #startSoon(): void {
-    if (this.#starting || this.#handler === undefined || this.#ready.length === 0) return;
+    if (this.#starting || this.#handler === undefined || this.#dirty.size === 0) return;
     if (this.#working.size >= this.#concurrency) return;
     this.#starting = true;
     setImmediate(() => {
@@ -145,16 +165,25 @@ export class WorkQueue<K = string> {
     const handler = this.#handler;
     if (handler === undefined) return;
     while (!this.#stopped && this.#working.size < this.#concurrency) {
-      const key = this.#ready.shift();
+      const key = this.#next();
       if (key === undefined) return;
       void this.#work(key, handler);
     }
   }
 
+  #next(): K | undefined {
+    for (const lane of [this.#ready.High, this.#ready.Normal]) {
+      for (let key = lane.shift(); key !== undefined; key = lane.shift()) {
+        if (this.#dirty.has(key) && !this.#working.has(key)) return key;
+      }
+    }
+    return undefined;
+  }
+
   async #work(key: K, handler: (key: K) => Promise<void>): Promise<void> {
     const { observer, onError } = this.#options;
     const startedMs = this.#clock.now();
-    const waitedMs = startedMs - (this.#dirty.get(key) ?? startedMs);
+    const waitedMs = startedMs - (this.#dirty.get(key)?.sinceMs ?? startedMs);
     this.#working.add(key);
     // From here on, adding the key means once more: the handler may have looked already.
     this.#dirty.delete(key);
@@ -176,7 +205,8 @@ export class WorkQueue<K = string> {
       if (this.#working.size === 0) this.#drained.resolve();
       return;
     }
-    if (this.#dirty.has(key)) this.#ready.push(key);
+    const dirty = this.#dirty.get(key);
+    if (dirty !== undefined) this.#ready[dirty.priority].push(key);
     this.#startSoon();
   }
 }

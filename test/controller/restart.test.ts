@@ -555,3 +555,57 @@ test("mode Soft: a domain whose process hangs is left alone, and the restart fai
   assert.equal(world.hypervisor.boots.length, 1);
   assert.equal(world.status.lastRestart?.reason, "MarkRefused");
 });
+
+for (const kind of ["Migration", "Other"] as const)
+  test(`a domain under a job (${kind}) is not even marked: what libvirt does with it is asked before`, async () => {
+    const world = await settledWorld();
+    world.hypervisor.setJob({ kind, what: "Backup" });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    assert.deepEqual(world.hypervisor.effects, []);
+  });
+
+test("a guest with an agent that reboots in place while the controller is away proves it by its boot ID", async () => {
+  const agent = { connectedAfterMs: 500, answers: true, obeys: true };
+  const world = new World(
+    { restartPolicy: { soft: { via: "Reboot" } } },
+    { guest: { kind: "Obeys", afterMs: 200, agent } },
+  );
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(100);
+  world.hypervisor.reachable = false;
+  world.restartController();
+  await world.settle(5000);
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.deepEqual(world.status.lastRestart.evidence, ["BootIDChanged"]);
+  assert.equal(world.hypervisor.boots.length, 1);
+});
+
+test("a request that fails before anything was done names no method, and does not make the next one wait", async () => {
+  const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+  world.hypervisor.panic();
+  world.api.annotate({ restart: "a", restartMode: "Soft" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart?.reason, "GuestCrashed");
+  assert.equal(world.status.lastRestart.method, undefined);
+  world.api.annotate({ restart: "b", restartMode: "Hard" });
+  await world.settle(1000);
+  assert.equal(world.status.lastRestart.result, "Succeeded");
+});
+
+test("a guest that was migrated away after it was asked did not shut down when asked", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.stop("Migrated");
+  await world.settle(1000);
+  world.hypervisor.start();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Start");
+});

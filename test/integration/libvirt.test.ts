@@ -326,8 +326,6 @@ describe("every procedure", () => {
       domainReset: () => connection.call(procedures.domainReset, { dom, flags }),
       domainSuspend: () => connection.call(procedures.domainSuspend, { dom }),
       domainResume: () => connection.call(procedures.domainResume, { dom }),
-      domainPmSuspendForDuration: () =>
-        connection.call(procedures.domainPmSuspendForDuration, { dom, target: 0, duration: 0n, flags }),
       domainPmWakeup: () => connection.call(procedures.domainPmWakeup, { dom, flags }),
       domainSetMetadata: () =>
         connection.call(procedures.domainSetMetadata, { ...element, key: "t", metadata: "<a/>" }),
@@ -362,7 +360,6 @@ describe("every procedure", () => {
       "domainGetBlockJobInfo",
       "domainGetBlockInfo",
       "domainCreateWithFlags",
-      "domainPmSuspendForDuration",
       "domainPmWakeup",
       "domainGetTime",
       "qemuDomainAgentCommand",

@@ -34,7 +34,21 @@ export type Actor = string;
 export const operator: Actor = "operator";
 
 /** How a boot can end, as the reason of the domain that is off tells it. */
-export type End = "Shutdown" | "Destroyed" | "Crashed" | "Saved" | "Migrated";
+export type End =
+  | "Shutdown"
+  | "Destroyed"
+  | "Crashed"
+  | "Saved"
+  | "Migrated"
+  | "Failed"
+  | "FromSnapshot"
+  | "Daemon";
+
+/** What a reboot and a poweroff by the guest lead to, as the domain's XML says; QEMU has no other actions. */
+export interface LifecycleActions {
+  onReboot: "restart" | "destroy";
+  onPoweroff: "destroy" | "restart";
+}
 
 /** One boot of the model's domain, from start to end. */
 export interface Boot {
@@ -43,7 +57,8 @@ export interface Boot {
   /** Attempts whose mark it carries. */
   readonly bootMarks: Set<string>;
   requestMark: RequestMark | undefined;
-  onReboot: "restart" | "destroy";
+  onReboot: LifecycleActions["onReboot"];
+  onPoweroff: LifecycleActions["onPoweroff"];
   /** How often its power button was pressed, or its agent was asked. */
   signals: number;
   /** The boots within it: one more at each reboot in place, by whom. */
@@ -71,6 +86,8 @@ export class ModelHypervisor implements Hypervisor {
   persistent = true;
   exists = true;
   reachable = true;
+  /** The actions of the persistent configuration, which each boot begins with. */
+  actions: LifecycleActions = { onReboot: "restart", onPoweroff: "destroy" };
   /** What libvirt is doing with the domain. */
   job: Job | undefined;
   /** Why its disks cannot be read. */
@@ -116,7 +133,7 @@ export class ModelHypervisor implements Hypervisor {
 
   /** The domain as it is. */
   get domain(): Domain {
-    return this.#domain;
+    return { ...this.#domain };
   }
 
   /** The request mark of the persistent configuration. */
@@ -191,7 +208,7 @@ export class ModelHypervisor implements Hypervisor {
   signal(by: Actor = operator, options: { agent?: boolean; reboot?: boolean } = {}): Outcome {
     const { agent = false, reboot = false } = options;
     const boot = this.running;
-    if (boot === undefined || this.#domain.state !== "Running") return refused("domain is not running");
+    if (boot === undefined || !this.#hears()) return refused("domain is not running");
     const { guest } = this;
     if (agent && this.#domain.agent !== "Connected") return refused("guest agent is not connected");
     boot.signals += 1;
@@ -244,6 +261,16 @@ export class ModelHypervisor implements Hypervisor {
     return { kind: "Done" };
   }
 
+  /** Something happens to the domain later. */
+  after(delayMs: number, happen: () => void): void {
+    this.#timeline.after(delayMs, happen);
+  }
+
+  /** libvirt tells of another state of the domain that runs. */
+  enter(state: Domain["state"], reason = "Unknown"): void {
+    if (this.running !== undefined) this.#set({ state, reason, id: this.#domain.id });
+  }
+
   /** The guest crashes, and its domain is kept for a look at it. */
   panic(): void {
     if (this.#domain.state === "Running")
@@ -283,7 +310,7 @@ export class ModelHypervisor implements Hypervisor {
     if (boot === undefined) return;
     boot.bootMarks.clear();
     boot.requestMark = undefined;
-    boot.onReboot = "restart";
+    Object.assign(boot, this.actions);
     this.#set({ state: "Running", reason: "FromSnapshot", id: this.#domain.id });
   }
 
@@ -311,7 +338,7 @@ export class ModelHypervisor implements Hypervisor {
       startedAtMs,
       bootMarks,
       requestMark,
-      onReboot: "restart",
+      ...this.actions,
       signals: 0,
       inPlace: [],
       rebootsOnPoweroff: false,
@@ -321,13 +348,18 @@ export class ModelHypervisor implements Hypervisor {
   /** libvirt turns a poweroff into a reset where the button was pressed to reboot, unless a reset is to end in off. */
   #powerOff(boot: Boot, by: Actor): void {
     if (this.running !== boot) return;
-    if (this.#domain.state !== "Running") {
+    if (!this.#hears()) {
       // What a guest was asked before it was stopped it has forgotten.
       boot.obeysSince = undefined;
       return;
     }
-    if (boot.rebootsOnPoweroff) this.#reboot(boot, by);
+    if (boot.rebootsOnPoweroff || boot.onPoweroff === "restart") this.#reboot(boot, by);
     else this.stop("Shutdown", by);
+  }
+
+  /** Whether the guest can hear a signal: Blocked is Xen's word for one that is idle. */
+  #hears(): boolean {
+    return this.#domain.state === "Running" || this.#domain.state === "Blocked";
   }
 
   #reboot(boot: Boot, by: Actor): void {
@@ -408,7 +440,7 @@ export class ModelHypervisor implements Hypervisor {
       case "Settle":
         return this.#writeNextMark(effect.mark);
       case "Release":
-        if (this.running !== undefined) this.running.onReboot = "restart";
+        if (this.running !== undefined) Object.assign(this.running, this.actions);
         return { kind: "Done" };
       default:
         return effect satisfies never;
@@ -420,7 +452,8 @@ export class ModelHypervisor implements Hypervisor {
     if (running) {
       if (this.running === undefined) return refused("domain is not running");
       this.running.bootMarks.add(mark.attempt);
-      this.running.onReboot = mark.inPlace === true ? "restart" : "destroy";
+      const inOff: LifecycleActions = { onReboot: "destroy", onPoweroff: "destroy" };
+      Object.assign(this.running, mark.inPlace === true ? this.actions : inOff);
     }
     return this.#writeNextMark(mark);
   }

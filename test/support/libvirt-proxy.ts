@@ -1,7 +1,13 @@
 import { EventEmitter, once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { FrameSplitter, type Frame } from "../../src/libvirt/protocol/frame.ts";
+import {
+  FrameSplitter,
+  MessageType,
+  encodeFrame,
+  type Frame,
+  type Header,
+} from "../../src/libvirt/protocol/frame.ts";
 import { removeDirectory, temporaryDirectory } from "./temp-directory.ts";
 
 /** libvirt's program for keepalive messages, "keep" in ASCII. */
@@ -16,13 +22,26 @@ export interface LibvirtProxy extends AsyncDisposable {
   keepalive(): Promise<void>;
 }
 
+/** What a proxy does beyond passing on. */
+export interface LibvirtProxyOptions {
+  /**
+   * Told of each call, with a number for its connection: what it answers true to never reaches the daemon, and is
+   * answered as if it had been done. The frame's payload is valid only until it returns.
+   */
+  readonly swallows?: (call: Frame, connection: number) => boolean;
+}
+
 /** Starts a proxy before a daemon's socket. */
-export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
+export async function startLibvirtProxy(
+  target: string,
+  { swallows }: LibvirtProxyOptions = {},
+): Promise<LibvirtProxy> {
   const directory = temporaryDirectory();
   const socket = join(directory, "libvirt-sock");
   const told = new EventEmitter();
   const sockets = new Set<Socket>();
   let calls = 0;
+  let connections = 0;
   const watch = (frame: Frame) => {
     if (frame.program === keepaliveProgram) told.emit("keepalive");
     else calls += 1;
@@ -35,9 +54,22 @@ export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
     }
     client.on("close", () => daemon.destroy());
     daemon.on("close", () => client.destroy());
-    const splitter = new FrameSplitter();
-    client.on("data", (chunk: Buffer) => splitter.split(chunk, watch));
-    client.pipe(daemon).pipe(client);
+    if (swallows === undefined) {
+      const splitter = new FrameSplitter();
+      client.on("data", (chunk: Buffer) => splitter.split(chunk, watch));
+      client.pipe(daemon).pipe(client);
+      return;
+    }
+    const connection = connections;
+    connections += 1;
+    // Message by message: an answer of the proxy must not fall into the middle of one of the daemon's.
+    pass(daemon, (frame) => client.write(encoded(frame)));
+    pass(client, (frame) => {
+      watch(frame);
+      const isSwallowed = frame.program !== keepaliveProgram && swallows(frame, connection);
+      if (isSwallowed) client.write(encodeFrame({ ...frame, type: MessageType.Reply }, () => {}));
+      else daemon.write(encoded(frame));
+    });
   });
   server.listen(socket);
   await once(server, "listening");
@@ -54,4 +86,13 @@ export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
       await removeDirectory(directory);
     },
   };
+}
+
+function pass(from: Socket, onFrame: (frame: Frame) => void): void {
+  const splitter = new FrameSplitter();
+  from.on("data", (chunk: Buffer) => splitter.split(chunk, onFrame));
+}
+
+function encoded({ payload, ...header }: Header & { payload: Buffer }): Buffer {
+  return encodeFrame(header, (to) => to.opaque(payload));
 }

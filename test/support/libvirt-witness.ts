@@ -1,9 +1,7 @@
 import { LibvirtError, Session, decodeState, procedures } from "libvirt";
 import type { Domain, DomainEvent, ErrorCodeName, Procedure, SessionCallOptions } from "libvirt";
 import type { Libvirtd } from "./libvirtd.ts";
-import { startGuest, type RunningGuest } from "./start-guest.ts";
-
-type Options = Parameters<typeof startGuest>[1];
+import { startGuest, type NewGuest, type RunningGuest } from "./start-guest.ts";
 
 /** A guest with what our own client hears of it. */
 export class WitnessedGuest {
@@ -19,8 +17,8 @@ export class WitnessedGuest {
   }
 
   /**
-   * Makes a call about it; `args` are those beside the domain. Rejects as Session.call does. Without `waitsFor` it goes
-   * over the connection of the events: those that libvirt sent before its reply have been heard when it resolves.
+   * Makes a call about it; `args` are those beside the domain. Rejects as Session.call does. Events that the call causes
+   * may come before its reply or after it: libvirtd sends them from different threads.
    */
   async call<A extends { dom: Domain }, R>(
     procedure: Procedure<A, R>,
@@ -75,7 +73,7 @@ export class Witness implements AsyncDisposable {
   }
 
   /** Starts a guest and resolves when it has come up; the events until then are taken. */
-  async start(options: Options): Promise<WitnessedGuest> {
+  async start(options: NewGuest): Promise<WitnessedGuest> {
     await this.connected();
     const guest = await startGuest(this.#libvirtd, options);
     const { dom } = await this.session.call(procedures.domainLookupByName, { name: options.name });

@@ -1,7 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { boots, domainXml, guestLines, guestReady, guestSays, type GuestOptions } from "./guest.ts";
 import type { Libvirtd } from "./libvirtd.ts";
+
+const AGENT_WITHIN_MS = 30_000;
+
+/** The agent's channel in the XML of a running domain. */
+const CONNECTED = "name='org.qemu.guest_agent.0' state='connected'";
 
 /** A guest to define, but for what its definer adds. */
 export type NewGuest = Omit<GuestOptions, "serialLog">;
@@ -38,10 +44,20 @@ export async function defineGuest(libvirtd: Libvirtd, options: NewGuest): Promis
   };
 }
 
-/** Defines a guest, starts it, and resolves when it has come up. */
+/** Defines a guest, starts it, and resolves when it has come up, and its agent if it is to have one. */
 export async function startGuest(libvirtd: Libvirtd, options: NewGuest): Promise<RunningGuest> {
   const guest = await defineGuest(libvirtd, options);
   await libvirtd.virsh("start", guest.name);
   await guest.ready();
+  if (options.agent !== undefined && options.agent !== "absent") await agentConnected(libvirtd, guest.name);
   return guest;
+}
+
+/** libvirt's event for it may have come before anybody listened, so one asks. */
+async function agentConnected(libvirtd: Libvirtd, name: string): Promise<void> {
+  const within = AbortSignal.timeout(AGENT_WITHIN_MS);
+  while (!(await libvirtd.virsh("dumpxml", name)).includes(CONNECTED)) {
+    if (within.aborted) throw new Error(`the agent of ${name} is not connected within ${AGENT_WITHIN_MS} ms`);
+    await delay(20);
+  }
 }

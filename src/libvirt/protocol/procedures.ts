@@ -123,13 +123,6 @@ export const procedures = {
   domainReset: defineProcedure("DOMAIN_RESET", 245, domFlags, {}),
   domainSuspend: defineProcedure("DOMAIN_SUSPEND", 34, dom, {}),
   domainResume: defineProcedure("DOMAIN_RESUME", 28, dom, {}),
-  /** Suspends the guest through its agent; `duration` must be 0. */
-  domainPmSuspendForDuration: defineProcedure(
-    "DOMAIN_PM_SUSPEND_FOR_DURATION",
-    261,
-    { dom: domain, target: uint, duration: uhyper, flags },
-    {},
-  ),
   domainPmWakeup: defineProcedure("DOMAIN_PM_WAKEUP", 267, domFlags, {}),
   domainSetMetadata: defineProcedure(
     "DOMAIN_SET_METADATA",

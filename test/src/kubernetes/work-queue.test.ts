@@ -63,6 +63,31 @@ test("A later delay does not replace an earlier one, and an earlier one replaces
   assert.deepEqual(started, ["a", "b"], "the longer delays are gone");
 });
 
+test("What is due, and what is added with the high priority, does not wait behind what is about to begin", async () => {
+  const { queue, clock, started } = worked(1, () => 10);
+  queue.addAfter("due", 5);
+  for (const key of ["a", "b", "c", "d"]) queue.add(key);
+  await clock.advance(9);
+  queue.add("urgent", "High");
+  queue.add("d", "High");
+  await clock.advance(1000);
+  assert.deepEqual(started, ["a", "due", "urgent", "d", "b", "c"], "each once, and those that began first");
+  assert.equal(queue.length, 0);
+});
+
+test("A key that comes forward is not worked on twice, nor by two workers", async () => {
+  const { queue, clock, started } = worked(2, () => 10);
+  for (const key of ["a", "b", "c"]) queue.add(key);
+  queue.add("c", "High");
+  queue.add("c");
+  assert.equal(queue.length, 3);
+  await clock.advance(1);
+  assert.deepEqual(started, ["c", "a"]);
+  queue.add("c");
+  await clock.advance(1000);
+  assert.deepEqual(started, ["c", "a", "b", "c"]);
+});
+
 test("Ten thousand delayed keys cost one timer", async () => {
   const { queue, clock, started } = worked(8);
   for (let key = 0; key < 10_000; key += 1) queue.addAfter(`vm-${key}`, 10_000 - key);

@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { effects, ends, history, settledWorld } from "./settled-world.ts";
+
+const slow = { kind: "Obeys", afterMs: 60_000 } as const;
+
+for (const marks of ["Domain", "None"] as const) {
+  test(`marks ${marks}: a guest that a request never reached, and that somebody shuts down later, stays off`, async () => {
+    const world = await settledWorld({ restartPolicy: { marks, deadlineSeconds: 60 } });
+    world.hypervisor.pause();
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(61_000);
+    assert.deepEqual(history(world), ["Failed DeadlineExceeded"]);
+    world.hypervisor.resume();
+    world.hypervisor.stop("Shutdown");
+    await world.settle();
+    assert.equal(effects(world), "");
+    assert.equal(world.hypervisor.running, undefined);
+  });
+
+  test(`marks ${marks}: a guest that was on record but never asked, and that somebody shuts down later, stays off`, async () => {
+    const world = await settledWorld({ restartPolicy: { marks, deadlineSeconds: 60 } });
+    world.onDecision = ({ attempt }) => {
+      if (attempt?.stage === "Preparing") world.hypervisor.pause();
+    };
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(61_000);
+    assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+    world.hypervisor.resume();
+    world.hypervisor.stop("Shutdown");
+    await world.settle();
+    assert.ok(!world.hypervisor.effects.includes("Start"));
+    assert.equal(world.hypervisor.running, undefined);
+  });
+}
+
+test("a guest that was asked, and then cannot be destroyed, is started when it obeys after all", async () => {
+  const restartPolicy = { soft: { timeoutSeconds: 10 } };
+  const world = await settledWorld({ restartPolicy }, { guest: slow });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(5000);
+  const fault = { kind: "Refused", message: "no" } as const;
+  for (let times = 0; times < 4; times += 1) world.hypervisor.faults.push({ effect: "Destroy", fault });
+  await world.settle();
+  assert.deepEqual(history(world), ["Succeeded Soft", "Failed Soft DestroyRefused"]);
+  assert.deepEqual(ends(world), ["Shutdown", undefined]);
+});
+
+for (const refused of ["Reset", "Mark"] as const) {
+  test(`a guest that cannot be reset, because ${refused} is refused, is power-cycled`, async () => {
+    const restartPolicy = { hard: { via: "Reset" }, soft: { timeoutSeconds: 10 } };
+    const world = await settledWorld({ restartPolicy }, { guest: { kind: "Deaf" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(5000);
+    world.hypervisor.faults.push({ effect: refused, fault: { kind: "Refused", message: "no" } });
+    await world.settle();
+    assert.deepEqual(history(world), ["Succeeded Hard"]);
+    assert.deepEqual(ends(world), ["Destroyed", undefined]);
+  });
+}
+
+for (const reason of ["GuestDidNotWake", "WakeRefused"]) {
+  test(`a guest that was asked, fell asleep and did not wake up (${reason}) is started when it obeys after all`, async () => {
+    const world = await settledWorld(
+      { restartPolicy: { mode: "Soft" } },
+      { guest: { ...slow, sleepsOn: true } },
+    );
+    const fault = { kind: "Refused", message: "no" } as const;
+    if (reason === "WakeRefused")
+      for (let times = 0; times < 4; times += 1) world.hypervisor.faults.push({ effect: "Wake", fault });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(5000);
+    world.hypervisor.sleep();
+    await world.settle(15_000);
+    assert.deepEqual(history(world), [`Failed Soft ${reason}`]);
+    world.hypervisor.guest = slow;
+    world.hypervisor.wake();
+    await world.settle();
+    assert.deepEqual(ends(world), ["Shutdown", undefined]);
+  });
+}
