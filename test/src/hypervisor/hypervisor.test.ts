@@ -208,3 +208,22 @@ describe("a guest agent", () => {
     });
   }
 });
+
+test("a mark that libvirt denies is refused for good", async () => {
+  const denied = rule(procedures.domainSetMetadata, () => new Refusal(ErrorCode.ACCESS_DENIED));
+  await using world = await OneDomain.start(denied);
+  await world.connect();
+  const { domain } = present(await world.hypervisor.look(reference, {}));
+  const mark = {
+    attempt: "0".repeat(32),
+    cluster: "cluster",
+    resource: "uid",
+    owner: "default/vm",
+    request: { requestedAt: "2026-01-01T00:00:00Z" },
+    servedBefore: {},
+    startedAtMs: 0,
+  };
+  const outcome = await world.hypervisor.perform(domain, { kind: "Mark", mark, running: true });
+  assert.ok(outcome.kind === "Refused");
+  assert.equal(outcome.cause, "Denied");
+});
