@@ -134,6 +134,7 @@ export class LibvirtHypervisor implements Hypervisor {
     if (entry === undefined) return { kind: "Missing" };
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
+        const { lastStop } = this.#mirror.find(reference)?.domain ?? {};
         const [before, persistent, next] = await Promise.all([
           this.#refresh(entry.domain, calls),
           calls.isPersistent(),
@@ -148,7 +149,8 @@ export class LibvirtHypervisor implements Hypervisor {
           sightOfBoot(calls, before, question),
         ]);
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
-        if (domain.id === before.id)
+        // A stop that overtook the answers is known, and they speak of the boot that it ended.
+        if (domain.id === before.id && domain.lastStop === lastStop)
           return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot }, ...sight };
       }
       return {

@@ -121,6 +121,25 @@ describe("a look at a domain", () => {
     assert.equal(domain.state, "Shutoff");
   });
 
+  test("that stops while its answers are on their way finds it off, not a boot that runs after its own end", async () => {
+    let looks = 0;
+    const state = rule(procedures.domainGetState, () => {
+      looks += 1;
+      if (looks > 2) return { state: 5, reason: 1 };
+      if (looks === 2) {
+        world.stopped();
+        world.id = undefined;
+      }
+      return { state: 1, reason: 1 };
+    });
+    await using world = await OneDomain.start(state);
+    await world.connect();
+    const { domain } = present(await world.hypervisor.look(reference, {}));
+    assert.equal(domain.id, undefined);
+    assert.equal(domain.state, "Shutoff");
+    assert.notEqual(domain.lastStop, undefined);
+  });
+
   test("whose XML cannot be read is an answer, not an exception", async () => {
     await using world = await OneDomain.start(rule(procedures.domainGetXmlDesc, () => ({ xml: "<a" })));
     await world.connect();
