@@ -35,7 +35,7 @@ const parser = new XMLParser({
 const device = z
   .object({
     target: z.object({ $: z.record(z.string(), z.string()) }).optional(),
-    source: z.unknown(),
+    source: z.unknown().optional(),
   })
   // One without content is an empty text.
   .catch({ source: undefined });

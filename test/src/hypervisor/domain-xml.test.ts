@@ -22,6 +22,11 @@ describe("the XML of a domain", () => {
     ["no devices", "", { agent: undefined, disks: [] }],
     ["no channel for an agent", spice + disk("vda"), { agent: undefined, disks: ["vda"] }],
     ["an agent that is connected", spice + channel("connected"), { agent: "Connected", disks: [] }],
+    [
+      "a channel without a source",
+      channel("connected").replace(/<source.*\/>/, ""),
+      { agent: "Connected", disks: [] },
+    ],
     ["one that is not", channel("disconnected"), { agent: "Disconnected", disks: [] }],
     [
       "several disks and an empty drive",
