@@ -92,6 +92,8 @@ export interface Attempt {
   readonly settled: boolean;
   /** How the attempt ends: it is not judged again once that is on the domain's record. */
   readonly conclusion?: (Verdict & { kind: "End" }) | undefined;
+  /** The result that was on the domain's own record when it was adopted: of one that a guest obeyed too late. */
+  readonly adoptedResult?: RestartResult | undefined;
   /** The result that the domain's own record tells of, where the status has not heard of it. */
   readonly toldResult?: RestartResult | undefined;
 }
@@ -191,7 +193,7 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
 /** What is on record of an attempt, on the domain or in the status. */
 export type Trace = Pick<
   RequestMark,
-  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "inPlace" | "bootId"
+  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId"
 >;
 
 /**
@@ -219,6 +221,7 @@ export function adoptAttempt(
     marked: true,
     touched: true,
     isInherited: true,
+    adoptedResult: trace.result,
     method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, recordIn, known)),
     inPlace,
     bootId: trace.bootId,

@@ -4,7 +4,7 @@ import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type T
 import { evidenceOfReboot, runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
-import { hasMarks } from "./ports.ts";
+import { hasMarks, lastMark } from "./ports.ts";
 import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 
 /**
@@ -13,7 +13,8 @@ import { joined, tellsOfUnended, type Trigger } from "./request.ts";
  */
 export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
   const { virtualMachine, attempt, now, nonce } = observation;
-  if (attempt?.marked === true) return joinedAttempt(observation, attempt, trigger);
+  if (attempt?.marked === true)
+    return joinedAttempt(observation, withToldResult(attempt, observation), trigger);
   // An attempt that waits may have begun before the domain could be asked what it remembers.
   const adopted = adoptedAttempt(observation);
   // Its own mark, when that was refused, proves nothing: it is written again.
@@ -24,15 +25,22 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   return beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now);
 }
 
+/** The process that began an adopted attempt may have put a result on the domain since, which was late. */
+function withToldResult(attempt: Attempt, { domain }: Observation): Attempt {
+  const mark = hasMarks(domain) ? domain.marks.next : undefined;
+  const isNews =
+    attempt.isInherited && attempt.conclusion === undefined && mark?.result !== attempt.adoptedResult;
+  return isNews && mark?.attempt === attempt.id ? { ...attempt, toldResult: mark.result } : attempt;
+}
+
 /** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
 function adoptedAttempt(observation: Observation): Attempt | undefined {
   return attemptOfMark(observation) ?? attemptOfStatus(observation);
 }
 
 function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): Attempt | undefined {
-  if (!hasMarks(domain)) return undefined;
-  const mark = domain.marks.next;
-  if (mark === undefined) return undefined;
+  const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+  if (mark === undefined || !hasMarks(domain)) return undefined;
   const { metadata, status, spec } = virtualMachine;
   const isForeign = mark.resource !== metadata.uid;
   const adopted = {

@@ -7,7 +7,16 @@ import { isOwedWithoutLease } from "./lost-lease.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
-import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
+import {
+  hasMarks,
+  lastMark,
+  type Domain,
+  type Effect,
+  type Glance,
+  type Key,
+  type Look,
+  type Ports,
+} from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -130,8 +139,9 @@ export class Reconciler {
     const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
-    const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
-    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next, cluster) : virtualMachine;
+    const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+    const isNews = mark?.attempt !== attempt?.id;
+    const told = isNews ? withServedBefore(virtualMachine, mark, cluster) : virtualMachine;
     return {
       virtualMachine: told,
       stored,
