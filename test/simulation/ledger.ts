@@ -67,8 +67,8 @@ export class Ledger {
   /** What has happened so far, by name. */
   readonly #happenings = new Set<string>();
   readonly #disturbances: ReadonlySet<string>;
-  /** A restored backup can bring a generation up again that was lowered since: that is another request. */
-  #restores = 0;
+  /** How often a lowered generation or a restored backup has made one a request again that had been served. */
+  #baselines = 0;
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
@@ -114,7 +114,7 @@ export class Ledger {
   /** Something is about to happen. */
   happens(name: string): void {
     this.#happenings.add(name);
-    if (name === restoredBackup) this.#restores += 1;
+    if (name === restoredBackup) this.#baselines += 1;
   }
 
   /** It has happened: new requests may be there. */
@@ -132,6 +132,9 @@ export class Ledger {
     if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
       this.#token = trigger.request.restartToken;
     this.#restraint.decided(decision, seen);
+    // From a lower baseline on, the generations above it are asked for anew.
+    if (verdict.kind === "Rebase" && verdict.served.observedRestartGeneration !== undefined)
+      this.#baselines += 1;
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     if (verdict.kind !== "End") return;
@@ -411,7 +414,7 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, restore ${this.#restores}`,
+      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, baseline ${this.#baselines}`,
       ended: new Set(),
       started: 0,
       marked: undefined,
