@@ -19,6 +19,8 @@ interface Memory {
   /** The status as last computed: ahead of the API server's while a write is under way. */
   status: VirtualMachineStatus;
   attempt: Attempt | undefined;
+  /** Whether the previous holder of the lease could still act on the domain when this was decided. */
+  isTentative: boolean;
   /** The power in which the domain's marks were last read; undefined: this process has not read them yet. */
   marksReadIn: Power | undefined;
 }
@@ -99,8 +101,10 @@ export class Reconciler {
     const { virtualMachines, lease, clock } = this.#ports;
     const memory = this.#remember(key, virtualMachines.get(key));
     if (memory === undefined) return undefined;
-    const { virtualMachine, attempt } = memory;
-    const domain = await this.#lookAt(memory);
+    const { virtualMachine } = memory;
+    // Who began it may have put its result on the domain since: the domain is asked once more what it remembers.
+    const attempt = memory.isTentative && memory.attempt?.isInherited === true ? undefined : memory.attempt;
+    const domain = await this.#lookAt({ ...memory, attempt });
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
     const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
@@ -142,7 +146,8 @@ export class Reconciler {
     const known = this.#memory.get(key);
     if (seen === undefined) return known?.attempt?.touched === true ? known : undefined;
     if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
-      return { virtualMachine: seen, status: seen.status, attempt: undefined, marksReadIn: undefined };
+      const nothing = { attempt: undefined, isTentative: false, marksReadIn: undefined };
+      return { virtualMachine: seen, status: seen.status, ...nothing };
     }
     return { ...known, virtualMachine: { ...seen, status: known.status } };
   }
@@ -153,7 +158,8 @@ export class Reconciler {
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const marksReadIn = marksReadNow(observation, decision) ?? this.#memory.get(key)?.marksReadIn;
-    this.#memory.set(key, { virtualMachine, status, attempt, marksReadIn });
+    const isTentative = observation.now.monotonicMs < observation.predecessorGoneAtMs;
+    this.#memory.set(key, { virtualMachine, status, attempt, isTentative, marksReadIn });
     // The status is the next holder's.
     if (!lease.isHeld()) return;
     // A status that the effect replaces as soon as it returns is not worth a write.
