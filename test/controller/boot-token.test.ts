@@ -256,8 +256,9 @@ describe("11. replies come out of order", () => {
       },
     };
     const process = new Reconciler({
-      virtualMachines: world.api,
+      virtualMachines: world.api.connect(),
       hypervisor,
+      lease: { isHeld: () => true, predecessorGoneAtMs: -Infinity, goneAtMs: Infinity },
       clock: { now: () => world.timeline.now(), nonce: () => "0".repeat(32) },
       journal: { decided: () => {}, performed: () => {} },
       cluster: "cluster",

@@ -208,44 +208,21 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   /** A backup that lasts until it is ended. */
   async function beginBackup(name: string): Promise<void> {
-<<<<<<< HEAD
-    const { directory } = site.libvirtd;
-    const file = `${directory}/${name}-job.xml`;
-=======
     const { libvirtd } = site;
     const file = `${libvirtd.directory}/${name}-job.xml`;
->>>>>>> main
     await writeFile(
       file,
       `<domainbackup mode='pull'><server transport='unix' socket='${libvirtd.directory}/${name}.sock'/><disks>
         <disk name='vda' backup='yes' type='file'><scratch file='${libvirtd.directory}/${name}-scratch'/></disk>
       </disks></domainbackup>`,
     );
-<<<<<<< HEAD
-    await site.libvirtd.virsh("backup-begin", name, file);
-=======
     await libvirtd.virsh("backup-begin", name, file);
->>>>>>> main
   }
 
   /** A copy that lasts longer than the test. */
   async function beginCopy(name: string): Promise<void> {
-<<<<<<< HEAD
-    const { directory } = site.libvirtd;
-    const destination = ["--dest", `${directory}/${name}-copy`, "--format", "qcow2"];
-    await site.libvirtd.virsh(
-      "blockcopy",
-      name,
-      "vda",
-      ...destination,
-      "--transient-job",
-      "--bandwidth",
-      "1",
-    );
-=======
     const { libvirtd } = site;
     const destination = ["--dest", `${libvirtd.directory}/${name}-copy`, "--format", "qcow2"];
     await libvirtd.virsh("blockcopy", name, "vda", ...destination, "--transient-job", "--bandwidth", "1");
->>>>>>> main
   }
 });

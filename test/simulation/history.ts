@@ -241,7 +241,7 @@ export async function runHistory(
         if (trace) note(`* ${name}`);
         ledger.happens(name);
         happen(world, random);
-        ledger.happened(name);
+        ledger.happened();
       });
     }
     await world.settle(busyMs);

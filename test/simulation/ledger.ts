@@ -78,10 +78,8 @@ export class Ledger {
   /** What has happened so far, by name. */
   readonly #happenings = new Set<string>();
   readonly #disturbances: ReadonlySet<string>;
-  /** A restored backup can bring a generation up again that was lowered since: that is another request. */
-  #restores = 0;
-  /** How often each generation was lowered to. */
-  readonly #lowerings = new Map<number, number>();
+  /** How often a lowered generation or a restored backup has made one a request again that had been served. */
+  #baselines = 0;
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
@@ -128,15 +126,12 @@ export class Ledger {
   /** Something is about to happen. */
   happens(name: string): void {
     this.#happenings.add(name);
-    if (name === restoredBackup) this.#restores += 1;
+    if (name === restoredBackup) this.#baselines += 1;
   }
 
-  /** It has happened: new requests may be there. A generation that is lowered to can be asked for once more. */
-  happened(name?: string): void {
+  /** It has happened: new requests may be there. */
+  happened(): void {
     const { stored } = this.#world.api;
-    const generation = stored?.spec.restartGeneration ?? 0;
-    if (name === "restartGeneration is lowered")
-      this.#lowerings.set(generation, (this.#lowerings.get(generation) ?? 0) + 1);
     const now = this.#world.timeline.now().monotonicMs;
     const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
     for (const name of names)
@@ -149,6 +144,9 @@ export class Ledger {
     if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
       this.#token = trigger.request.restartToken;
     this.#restraint.decided(decision, seen);
+    // From a lower baseline on, the generations above it are asked for anew.
+    if (verdict.kind === "Rebase" && verdict.served.observedRestartGeneration !== undefined)
+      this.#baselines += 1;
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     deeds.recordIn = attempt.recordIn;
@@ -479,12 +477,7 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: [
-        nameOf(request),
-        `lowered to ${this.#lowerings.get(request.restartGeneration ?? 0) ?? 0} times`,
-        `of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}`,
-        `restore ${this.#restores}`,
-      ].join(", "),
+      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, baseline ${this.#baselines}`,
       recordIn: attempt.recordIn,
       inPlace: false,
       marked: undefined,
