@@ -10,6 +10,7 @@ import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Verdict } from "./decision.ts";
+import { disturbsGuest } from "./disturbance.ts";
 import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";
 
@@ -50,6 +51,8 @@ export interface Attempt {
   readonly unproven: boolean;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod | undefined;
+  /** Whether the domain told of it: another process began it, or this one did and has forgotten it since. */
+  readonly isInherited: boolean;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
   /** When this process first did something to the guest: a reboot that libvirt tells of after that counts. */
@@ -89,6 +92,8 @@ export interface Attempt {
   readonly settled: boolean;
   /** How the attempt ends: it is not judged again once that is on the domain's record. */
   readonly conclusion?: (Verdict & { kind: "End" }) | undefined;
+  /** The result that was on the domain's own record when it was adopted: of one that a guest obeyed too late. */
+  readonly adoptedResult?: RestartResult | undefined;
   /** The result that the domain's own record tells of, where the status has not heard of it. */
   readonly toldResult?: RestartResult | undefined;
 }
@@ -145,6 +150,7 @@ export function beginAttempt(
     method: "Start",
     inPlace: false,
     unproven: false,
+    isInherited: false,
     isForeign: false,
     agentRefused: false,
     released: false,
@@ -187,7 +193,7 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
 /** What is on record of an attempt, on the domain or in the status. */
 export type Trace = Pick<
   RequestMark,
-  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "inPlace" | "bootId"
+  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId"
 >;
 
 /**
@@ -214,10 +220,14 @@ export function adoptAttempt(
     recordIn,
     marked: true,
     touched: true,
-    method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, known)),
+    isInherited: true,
+    adoptedResult: trace.result,
+    method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, recordIn, known)),
     inPlace,
     bootId: trace.bootId,
     unproven: inPlace || recordIn === "Status",
+    // The guest may have been asked: a reboot that is seen from now on counts.
+    askedAt: inPlace ? now : undefined,
     // What was not done, or was never on the domain, need not be undone there.
     released: inPlace || recordIn === "Status",
     settled: recordIn === "Status",
@@ -226,7 +236,13 @@ export function adoptAttempt(
 }
 
 /** How an adopted attempt ends or ended the old boot, where that can be known: an Auto one may have been forced. */
-function likelyMethod(mode: RestartMode, known: RestartAttempt | undefined): RestartMethod | undefined {
+function likelyMethod(
+  mode: RestartMode,
+  recordIn: RecordPlace,
+  known: RestartAttempt | undefined,
+): RestartMethod | undefined {
+  // Without marks nothing tells how far it came.
+  if (recordIn === "Status") return undefined;
   if (mode !== "Auto") return mode;
   return known === undefined ? undefined : "Soft";
 }
@@ -281,7 +297,7 @@ export function afterEffect(
 ): Attempt {
   if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);
   const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
-  if (disturbsGuest(effect)) asked.askedAt ??= began;
+  if (effect.kind !== "Mark" && disturbsGuest(effect)) asked.askedAt ??= began;
   switch (outcome.kind) {
     case "Unanswered":
       return afterSilence(asked, effect, outcome.message, began, now);
@@ -292,11 +308,6 @@ export function afterEffect(
     default:
       return outcome satisfies never;
   }
-}
-
-/** Whether an effect does something to the guest that runs. */
-export function disturbsGuest({ kind }: Effect): boolean {
-  return ["Shutdown", "Reboot", "Destroy", "Reset", "Wake", "Resume"].includes(kind);
 }
 
 /** Nothing happened, and looking may work all the same: without a pause it would be tried in a tight loop. */

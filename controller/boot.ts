@@ -37,7 +37,10 @@ function bootByMarks(attempt: Attempt, marks: Marks): Boot {
 function bootByEvents(attempt: Attempt, domain: Domain): Boot {
   if (attempt.started !== undefined) return "New";
   if (attempt.unproven) return "Unknown";
-  const hasEnded = endOfOldBoot(attempt, domain) !== undefined || attempt.domainId !== domain.id;
+  const { domainId, markedAt } = attempt;
+  // The stop of an earlier restart may be as old as the record of this one, and no older.
+  const hasStopped = (domain.lastStop?.monotonicMs ?? -Infinity) > (markedAt?.monotonicMs ?? Infinity);
+  const hasEnded = hasStopped || domainId !== domain.id;
   if (hasEnded) return domain.reason === "Booted" ? "New" : "Unknown";
   return attempt.connection === domain.connection ? "Old" : "Unknown";
 }

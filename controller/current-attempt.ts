@@ -4,7 +4,7 @@ import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type T
 import { evidenceOfReboot, runningBoot } from "./boot.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
-import { hasMarks } from "./ports.ts";
+import { hasMarks, lastMark } from "./ports.ts";
 import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 
 /**
@@ -13,7 +13,8 @@ import { joined, tellsOfUnended, type Trigger } from "./request.ts";
  */
 export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
   const { virtualMachine, attempt, now, nonce } = observation;
-  if (attempt?.marked === true) return joinedAttempt(observation, attempt, trigger);
+  if (attempt?.marked === true)
+    return joinedAttempt(observation, withToldResult(attempt, observation), trigger);
   // An attempt that waits may have begun before the domain could be asked what it remembers.
   const adopted = adoptedAttempt(observation);
   // Its own mark, when that was refused, proves nothing: it is written again.
@@ -24,15 +25,22 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   return beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now);
 }
 
+/** The process that began an adopted attempt may have put a result on the domain since, which was late. */
+function withToldResult(attempt: Attempt, { domain }: Observation): Attempt {
+  const mark = hasMarks(domain) ? domain.marks.next : undefined;
+  const isNews =
+    attempt.isInherited && attempt.conclusion === undefined && mark?.result !== attempt.adoptedResult;
+  return isNews && mark?.attempt === attempt.id ? { ...attempt, toldResult: mark.result } : attempt;
+}
+
 /** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
 function adoptedAttempt(observation: Observation): Attempt | undefined {
   return attemptOfMark(observation) ?? attemptOfStatus(observation);
 }
 
 function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): Attempt | undefined {
-  if (!hasMarks(domain)) return undefined;
-  const mark = domain.marks.next;
-  if (mark === undefined) return undefined;
+  const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+  if (mark === undefined || !hasMarks(domain)) return undefined;
   const { metadata, status, spec } = virtualMachine;
   const isForeign = mark.resource !== metadata.uid;
   const adopted = {
@@ -50,11 +58,14 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
   const { lastRestart } = status;
   const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
   if (attempt === undefined && status.attempt?.recordedIn === "Status") {
-    return adopt(traceOf(status.attempt.id, status.attempt));
+    // The status that put it on record also says whether the domain was off then.
+    const wasOff = status.attempt.stage === "Preparing" && status.domain?.id === undefined;
+    return adopt({ ...traceOf(status.attempt.id, status.attempt), wasOff });
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
-  // A request that was never begun has no method.
-  if (lastRestart?.id === undefined || lastRestart.method === undefined) return undefined;
+  // A request that was never begun has no method; of one that nobody can tell anything of it is not known.
+  const wasBegun = lastRestart?.method !== undefined || lastRestart?.reason === "NoMarks";
+  if (lastRestart?.id === undefined || !wasBegun) return undefined;
   if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
   return adopt(traceOf(lastRestart.id, lastRestart));
 }
@@ -62,7 +73,7 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
 /** The trace that the status keeps of an attempt. */
 function traceOf(
   attempt: string,
-  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt" | "method">,
+  { request, startedAt, method }: Pick<RestartRecord, "request" | "startedAt"> & Pick<Trace, "method">,
 ): Trace {
   return { attempt, request, startedAtMs: parseTimestamp(startedAt) ?? 0, method };
 }
@@ -83,7 +94,7 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
 /** A reboot in place, or a reset that may just happen, leaves the mark on the new boot. */
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
-  if (!hasMarks(domain) || attempt.resetAt !== undefined) return false;
+  if (!hasMarks(domain) || attempt.resetAt !== undefined || attempt.unproven) return false;
   if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }

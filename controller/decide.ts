@@ -8,7 +8,7 @@ import { deadlineExceeded, resourceRules } from "./resource-rules.ts";
 
 /** Decides what to do about a resource. Pure: the same observation has the same decision. */
 export function decide(observation: Observation): Decision {
-  const { virtualMachine, domain, now, stored, cluster } = observation;
+  const { virtualMachine, domain, now } = observation;
   const trigger = readTriggers(virtualMachine, now.epochMs);
   const current = currentAttempt(observation, trigger);
   const subject: Subject = { ...observation, trigger, attempt: current };
@@ -20,11 +20,8 @@ export function decide(observation: Observation): Decision {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };
   }
   const policy = virtualMachine.spec.restartPolicy;
-  const decided = decideAttempt(
-    { ...domain, virtualMachine, stored, cluster, policy, attempt, now },
-    trigger,
-  );
-  const decision = heldBack(settledFirst(decided, observation), now);
+  const decided = decideAttempt({ ...observation, ...domain, policy, attempt }, trigger);
+  const decision = heldBack(behindPredecessor(settledFirst(decided, observation), observation), now);
   return untilDeadline(decision, observation);
 }
 
@@ -54,6 +51,22 @@ function untilDeadline(decision: Decision, { virtualMachine }: Observation): Dec
   if (deadline === undefined) return decision;
   const untilMs = Math.min(verdict.untilMs ?? Number.POSITIVE_INFINITY, deadline);
   return { ...decision, verdict: { ...verdict, untilMs } };
+}
+
+/**
+ * The previous holder of the lease may have sent something that has not happened yet. A late signal would end a boot that
+ * was started meanwhile, and a late mark would bring a request back to life that was served meanwhile: so nothing is done
+ * to a domain before, neither in an attempt that was inherited nor in a new one, and no result is put on record.
+ */
+function behindPredecessor(decision: Decision, { predecessorGoneAtMs, now }: Observation): Decision {
+  const { verdict } = decision;
+  if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;
+  const message =
+    "the controller that had the lease before may have sent something that has not happened yet";
+  return {
+    ...decision,
+    verdict: { kind: "Wait", reason: "PredecessorMayAct", message, untilMs: predecessorGoneAtMs },
+  };
 }
 
 /** An effect that libvirt has just refused waits a little; any other effect is as good as ever. */

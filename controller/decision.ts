@@ -20,6 +20,8 @@ export interface Observation {
   rivals: readonly VirtualMachine[];
   /** The attempt as this process knows it. */
   attempt: Attempt | undefined;
+  /** Until when an effect that the previous holder of the lease sent may still happen, on the monotonic clock. */
+  predecessorGoneAtMs: number;
   now: Instant;
   /** A random name for the attempt that this pass may begin. */
   nonce: string;
@@ -80,7 +82,7 @@ export interface Subject extends Omit<Observation, "nonce"> {
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
 export interface AttemptSubject
-  extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "now"> {
+  extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "predecessorGoneAtMs" | "now"> {
   policy: RestartPolicy;
   attempt: Attempt;
 }

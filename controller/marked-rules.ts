@@ -63,10 +63,9 @@ const pingAgainMs = 5000;
 function verified(subject: AttemptSubject, evidence: RestartEvidence[]): Ruling {
   const { attempt, policy, domain, agent, now } = subject;
   const { verifyGuest } = policy;
-  if (verifyGuest === undefined) return { verdict: { ...succeeded(subject), evidence } };
+  if (verifyGuest === undefined) return { verdict: succeeded(subject, evidence) };
   const isAsked = attempt.verifyingSince !== undefined;
-  if (isAsked && agent !== undefined)
-    return { verdict: { ...succeeded(subject), evidence: [...evidence, "AgentReady"] } };
+  if (isAsked && agent !== undefined) return { verdict: succeeded(subject, [...evidence, "AgentReady"]) };
   const verifyingSince = attempt.verifyingSince ?? now;
   const timeoutAtMs = verifyingSince.monotonicMs + verifyGuest.timeoutSeconds * 1000;
   if (now.monotonicMs >= timeoutAtMs) {
@@ -113,8 +112,19 @@ function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
  * was one; otherwise nothing does.
  */
 function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
-  const { attempt, domain, agent, policy, now } = subject;
+  const { attempt, domain, agent, policy, predecessorGoneAtMs, now } = subject;
   if (!attempt.unproven || !attempt.inPlace || domain.id === undefined) return undefined;
+  // As long as the other process may still do something, the boot that runs now may not be the last one.
+  if (now.monotonicMs < predecessorGoneAtMs) {
+    const message = "another controller may still be rebooting the guest";
+    const wait = {
+      kind: "Wait",
+      reason: "PredecessorMayAct",
+      message,
+      untilMs: predecessorGoneAtMs,
+    } as const;
+    return { verdict: wait };
+  }
   if (attempt.bootId !== undefined && agent?.bootId === attempt.bootId)
     return { attempt: { ...attempt, unproven: false } };
   const verifyingSince = attempt.verifyingSince ?? now;
@@ -151,7 +161,7 @@ function stopped({ attempt, domain, policy, now }: AttemptSubject): Ruling | und
   if (obstacle !== undefined)
     return {
       verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
-      attempt: unheard(attempt),
+      attempt: { ...unheard(attempt), method: howItStopped(attempt, domain) },
     };
   const message = "the guest is down and the domain is started";
   const discardsSaved = domain.reason === "Saved";
@@ -237,9 +247,10 @@ function boot({ attempt, domain, marks }: AttemptSubject): Boot {
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | undefined {
+function howItStopped({ method, recordIn }: Attempt, { reason }: Domain): RestartMethod | undefined {
   if (method === "Soft" && !gentleReasons.has(reason)) return "Start";
-  if (method !== undefined) return method;
+  // Of one that only the status has on record, nobody can tell whether it was off before.
+  if (method !== undefined || recordIn === "Status") return method;
   // An adopted attempt that may have been forced: the domain says whether it was.
   if (reason === "Shutdown") return "Soft";
   return reason === "Destroyed" ? "Hard" : undefined;
@@ -257,37 +268,39 @@ function unverified({ method }: Attempt, reason: string, message: string): Verdi
   return { kind: "End", result: "Unverified", reason, message, method, evidence: [] };
 }
 
-function succeeded({ attempt, domain }: AttemptSubject): Verdict & { kind: "End" } {
+function succeeded(
+  { attempt, domain }: AttemptSubject,
+  evidence: RestartEvidence[],
+): Verdict & { kind: "End" } {
   const stop = endOfOldBoot(attempt, domain);
+  const inPlace = evidence.includes("RebootEvent") || evidence.includes("BootIDChanged");
+  const discarded = attempt.discardsSaved === true ? "; its saved memory was discarded" : "";
   return {
     kind: "End",
     result: "Succeeded",
     reason: "Restarted",
-    message:
-      attempt.discardsSaved === true
-        ? `${message(attempt)}; its saved memory was discarded`
-        : message(attempt),
+    message: `${inPlace ? howItRebooted(attempt) : howItEnded(attempt)}, and a new boot runs${discarded}`,
     method: attempt.method,
-    evidence: [],
+    evidence,
     stoppedAtMs: stop?.epochMs,
     downtimeMs: stop && attempt.started && Math.max(0, attempt.started.monotonicMs - stop.monotonicMs),
   };
 }
 
-function message({ method, inPlace, resetAt }: Attempt): string {
+function howItRebooted({ method }: Attempt): string {
+  return method === "Hard" ? "the domain was reset" : "the guest rebooted in place";
+}
+
+function howItEnded({ method }: Attempt): string {
   switch (method) {
     case "Soft":
-      return inPlace
-        ? "the guest rebooted when asked, and a new boot runs"
-        : "the guest shut down when asked, and a new boot runs";
+      return "the guest shut down when asked";
     case "Hard":
-      return resetAt === undefined
-        ? "the domain's power was cut, and a new boot runs"
-        : "the domain was reset, and a new boot runs";
+      return "the domain's power was cut";
     case "Start":
-      return "the domain was off, or somebody else stopped it, and a new boot runs";
+      return "the domain was off, or somebody else stopped it";
     case undefined:
-      return "the old boot ended, and a new one runs";
+      return "the old boot ended";
     default:
       return method satisfies never;
   }

@@ -12,6 +12,7 @@ export type Key = string;
 export interface Ports {
   virtualMachines: VirtualMachines;
   hypervisor: Hypervisor;
+  lease: Lease;
   clock: Clock;
   journal: Journal;
   /** What tells this cluster from all others: they may have controllers for the same hypervisor. */
@@ -134,6 +135,14 @@ export interface Marks {
   next?: RequestMark | undefined;
 }
 
+/**
+ * The last request that the domain tells of: where somebody defined it anew, and the next boot will carry no mark, the
+ * running boot may still carry one.
+ */
+export function lastMark({ live, next }: Marks): RequestMark | undefined {
+  return next ?? live;
+}
+
 /** XML namespace of the request mark in the domain's metadata: one a domain, replaced by each request. */
 export const requestMarkUri = "https://warmboot.dev/request";
 
@@ -207,6 +216,25 @@ export type RefusalCause =
   | "Denied"
   /** Something else holds the domain, such as a process that does not answer any more. */
   | "Busy";
+
+/** The right to act, which one process has at a time. A process that lost it to another begins anew to get it back. */
+export interface Lease {
+  /**
+   * Whether this process may act: its last renewal that succeeded was begun no longer ago than it may take to renew,
+   * on its own monotonic clock. Nobody else may act until then.
+   */
+  isHeld(): boolean;
+  /**
+   * Until when an effect that the previous holder sent may still happen, on the monotonic clock: its deadline to renew
+   * and as long again as libvirt may take with a call. -Infinity where there was none.
+   */
+  readonly predecessorGoneAtMs: number;
+  /**
+   * Until when the next holder would wait for this process in the same way, counted from the last renewal that
+   * succeeded: nobody else does anything to a domain before.
+   */
+  readonly goneAtMs: number;
+}
 
 /** One moment on both clocks. */
 export interface Instant {

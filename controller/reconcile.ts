@@ -1,11 +1,22 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
-import { adoptAttempt, afterEffect, disturbsGuest, questionFor, type Attempt } from "./attempt.ts";
+import { adoptAttempt, afterEffect, questionFor, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
+import { disturbsGuest } from "./disturbance.ts";
+import { isOwedWithoutLease } from "./lost-lease.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
-import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
+import {
+  hasMarks,
+  lastMark,
+  type Domain,
+  type Effect,
+  type Glance,
+  type Key,
+  type Look,
+  type Ports,
+} from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -53,11 +64,12 @@ export class Reconciler {
       }
       const decision = decide(observation);
       // Neither a status nor an Event may tell of what is not done.
-      if (this.#ending && beginsSomething(decision.verdict)) return undefined;
+      // What it waits for is the next process's; a guest that goes off is told by an event.
+      if (!this.#mayCarryOut(observation, decision)) return undefined;
       this.#ports.journal.decided(key, decision);
       this.#record(key, observation, decision);
       const again = await this.#act(key, observation, decision);
-      if (again !== "Now") return again;
+      if (again !== "Now") return this.#onceAlone(again);
     }
     return { atMs: this.#ports.clock.now().monotonicMs + restMs };
   }
@@ -100,8 +112,24 @@ export class Reconciler {
     return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;
   }
 
+  /** No event tells of a mark that the previous holder of the lease sent and that was written late. */
+  #onceAlone(again: Again): Again {
+    const { lease, clock } = this.#ports;
+    const { predecessorGoneAtMs } = lease;
+    if (clock.now().monotonicMs >= predecessorGoneAtMs) return again;
+    return { atMs: Math.min(again?.atMs ?? predecessorGoneAtMs, predecessorGoneAtMs) };
+  }
+
+  /** Asked immediately before the effect: between the two nothing is waited for. */
+  #mayCarryOut(observation: Observation, decision: Decision): boolean {
+    const { verdict } = decision;
+    if (this.#ending && verdict.kind === "Act" && disturbsGuest(verdict.effect)) return false;
+    const { lease } = this.#ports;
+    return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);
+  }
+
   async #observe(key: Key): Promise<Observation | undefined> {
-    const { virtualMachines, clock, cluster } = this.#ports;
+    const { virtualMachines, lease, clock, cluster } = this.#ports;
     const seen = virtualMachines.get(key);
     const memory = this.#remember(key, seen);
     if (memory === undefined) return undefined;
@@ -111,10 +139,20 @@ export class Reconciler {
     const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
-    const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
-    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next, cluster) : virtualMachine;
-    const [now, nonce] = [clock.now(), clock.nonce()];
-    return { virtualMachine: told, stored, cluster, domain, rivals, attempt, now, nonce };
+    const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+    const isNews = mark?.attempt !== attempt?.id;
+    const told = isNews ? withServedBefore(virtualMachine, mark, cluster) : virtualMachine;
+    return {
+      virtualMachine: told,
+      stored,
+      cluster,
+      domain,
+      rivals,
+      attempt,
+      predecessorGoneAtMs: lease.predecessorGoneAtMs,
+      now: clock.now(),
+      nonce: clock.nonce(),
+    };
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
@@ -150,12 +188,14 @@ export class Reconciler {
   }
 
   #record(key: Key, observation: Observation, decision: Decision): void {
-    const { virtualMachines } = this.#ports;
+    const { virtualMachines, lease } = this.#ports;
     const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
-    const marksReadIn = marksReadNow(observation.domain, decision) ?? this.#memory.get(key)?.marksReadIn;
+    const marksReadIn = marksReadNow(observation, decision) ?? this.#memory.get(key)?.marksReadIn;
     this.#memory.set(key, { virtualMachine, stored, status, attempt, marksReadIn });
+    // The status is the next holder's.
+    if (!lease.isHeld()) return;
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
     virtualMachines.writeStatus(virtualMachine, status);
@@ -166,11 +206,10 @@ export class Reconciler {
   async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {
     switch (verdict.kind) {
       case "Rest":
-        return undefined;
       case "Blocked":
       case "Unavailable":
       case "Wait":
-        return verdict.untilMs === undefined ? undefined : { atMs: verdict.untilMs };
+        return againAfter(verdict);
       case "Rebase":
       case "End":
         return "Now";
@@ -202,13 +241,21 @@ export class Reconciler {
   }
 }
 
+/** When an event may not come before it is time. */
+function againAfter(verdict: Verdict): Again {
+  return "untilMs" in verdict && verdict.untilMs !== undefined ? { atMs: verdict.untilMs } : undefined;
+}
+
 function powerOf({ id }: Domain): Power {
   return id === undefined ? "Off" : "On";
 }
 
 /** An attempt that ends with its domain off is looked at once more: its guest may have gone off in the last moment. */
-function marksReadNow(domain: Glance | Look, { verdict }: Decision): Power | undefined {
-  if (!hasMarks(domain)) return undefined;
+function marksReadNow(
+  { domain, predecessorGoneAtMs, now }: Observation,
+  { verdict }: Decision,
+): Power | undefined {
+  if (!hasMarks(domain) || now.monotonicMs < predecessorGoneAtMs) return undefined;
   return verdict.kind === "End" ? "On" : powerOf(domain.domain);
 }
 
@@ -217,9 +264,4 @@ function mayBeBusy(virtualMachine: VirtualMachine, epochMs: number): boolean {
   if (virtualMachine.status.attempt !== undefined) return true;
   const { kind } = readTriggers(virtualMachine, epochMs);
   return kind === "Requested" || kind === "Cancelled";
-}
-
-/** What a process that is to end does not begin any more; starting a guest and putting on record it still does. */
-function beginsSomething(verdict: Verdict): boolean {
-  return verdict.kind === "Act" && (verdict.effect.kind === "Mark" || disturbsGuest(verdict.effect));
 }

@@ -3,6 +3,7 @@ import { Session, type SessionEvent } from "libvirt";
 import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
+import type { Lease } from "../controller/ports.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
@@ -18,6 +19,13 @@ import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
 const farewellMs = 5000;
+
+/** One process, without leader election. */
+const alwaysHeld: Lease = {
+  isHeld: () => true,
+  predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
+  goneAtMs: Number.POSITIVE_INFINITY,
+};
 
 /**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
@@ -80,7 +88,14 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       onError: (error, ms) => logClusterError(log, error, ms),
     });
     const journal = createJournal(log);
-    const ready = new Reconciler({ virtualMachines, hypervisor, clock: systemClock, journal, cluster });
+    const ready = new Reconciler({
+      virtualMachines,
+      hypervisor,
+      lease: alwaysHeld,
+      clock: systemClock,
+      journal,
+      cluster,
+    });
     reconciler = ready;
     void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");

@@ -102,12 +102,15 @@ export class DomainCalls {
     return this.#xml(XmlFlag.None);
   }
 
-  /** What libvirt is doing with the running domain or with one of these disks; a driver may have no jobs. */
+  /**
+   * What libvirt is doing with the running domain or with one of these disks; undefined also where it has gone off
+   * meanwhile. A driver may have no jobs.
+   */
   async job(disks: readonly string[]): Promise<Job | undefined> {
     try {
       return (await this.#domainJob()) ?? (await this.#diskJob(disks));
     } catch (error) {
-      if (isRefusal(error, "NO_SUPPORT")) return undefined;
+      if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID")) return undefined;
       throw error;
     }
   }

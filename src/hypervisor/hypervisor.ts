@@ -27,6 +27,12 @@ type Reachability = Unreachable | { kind: "Reachable"; driver: string };
  */
 const shortOutageMs = 10_000;
 
+/**
+ * A libvirtd that was restarted lists as running, and finds dead without an event, the guests that died meanwhile. It
+ * has looked at them by then.
+ */
+const secondListMs = 5000;
+
 /** How often a look begins anew because the domain started or stopped meanwhile. */
 const mostLooks = 3;
 
@@ -41,6 +47,7 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #changed: (domain: ChangedDomain) => void;
   readonly #mirror = new Mirror();
   #outage: NodeJS.Timeout | undefined;
+  #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
   #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
 
@@ -58,6 +65,7 @@ export class LibvirtHypervisor implements Hypervisor {
   /** Ends the connection for good. */
   async close(): Promise<void> {
     this.#endOutage();
+    clearTimeout(this.#secondList);
     await this.#session.close();
   }
 
@@ -72,8 +80,10 @@ export class LibvirtHypervisor implements Hypervisor {
           driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
         };
         this.#changed("All");
+        this.#secondList = setTimeout(() => void this.#listAgain(), secondListMs);
         return;
       case "Disconnected":
+        clearTimeout(this.#secondList);
         this.#setUnreachable(event.error.message);
         return;
       case "MetadataChange":
@@ -82,6 +92,17 @@ export class LibvirtHypervisor implements Hypervisor {
       default:
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
+    }
+  }
+
+  /** One call for all domains. Where it fails, the next connection tells. */
+  async #listAgain(): Promise<void> {
+    try {
+      const domains = await this.#session.listDomains();
+      for (const domain of this.#mirror.compare(domains)) this.#changed(domain);
+    } catch (error) {
+      // Throws on what is not libvirt's.
+      absenceOf(error);
     }
   }
 

@@ -42,6 +42,17 @@ export class Mirror {
     }
   }
 
+  /**
+   * Takes a later list for what no event has told: a domain that runs as another boot or no longer is stale from now on.
+   * Gives those domains.
+   */
+  compare(domains: readonly ListedDomain[]): Domain[] {
+    const ids = new Map(domains.map(({ uuid, id }) => [uuid, id]));
+    const entries = [...this.#byUuid.values()].filter(({ domain }) => ids.get(domain.uuid) !== domain.id);
+    for (const entry of entries) this.#put({ ...entry, events: entry.events + 1 });
+    return entries.map(({ domain }) => domain);
+  }
+
   /** Takes note of an event: what is known of its domain is stale from now on. */
   note({ domain: { uuid, name }, ...event }: DomainEvent, at: Instant): void {
     const entry = this.#byUuid.get(uuid);

@@ -1,6 +1,7 @@
 import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
 import { AgentSilentError } from "./agent.ts";
+import { DomainXmlError } from "./domain-xml.ts";
 
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
@@ -20,7 +21,8 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
   } catch (error) {
     if (error instanceof LibvirtError)
       return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
-    if (error instanceof AgentSilentError) return { kind: "Refused", message: error.message };
+    if (error instanceof AgentSilentError || error instanceof DomainXmlError)
+      return { kind: "Refused", message: error.message };
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }
@@ -38,7 +40,7 @@ export function absenceOf(error: unknown): Missing | Unreachable {
       retryInMs: hungDomainRetryMs,
     };
   }
-  if (error instanceof CallTimeoutError) {
+  if (error instanceof CallTimeoutError || error instanceof DomainXmlError) {
     return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
   }
   if (error instanceof ConnectionError) return { kind: "Unreachable", message: error.message };

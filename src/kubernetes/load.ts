@@ -17,6 +17,6 @@ export async function loadCredentials(
   if (inCluster !== undefined) return inCluster;
   throw new CredentialsError(
     "no kubeconfig was found, and this process does not run in a cluster: " +
-      "name a kubeconfig, set KUBECONFIG, or write ~/.kube/config",
+      "name one by --kubeconfig, set KUBECONFIG, or write ~/.kube/config",
   );
 }

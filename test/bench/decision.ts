@@ -132,6 +132,7 @@ async function observed(restarts: number, fits: (verdict: Verdict) => boolean): 
       domain,
       rivals: [],
       attempt,
+      predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
       now,
       nonce,
     };

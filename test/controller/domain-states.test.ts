@@ -532,6 +532,26 @@ describe("a request is blocked, and says why, while the domain is", () => {
   }
 });
 
+// The table would go on to force after one resume. We do not: a guest that stops at once again shows that its storage is
+// not well, whatever can be read of it, and a domain that is destroyed then might not start again.
+test("a guest paused on an I/O error again whenever it is resumed | Auto: resumed once a minute, and fails at its deadline", async () => {
+  const arrange: Arrange = (domain) => {
+    domain.pause("IOError");
+    domain.resume = () => {
+      domain.enter("Running", "Unpaused");
+      domain.enter("Paused", "IOError");
+      return { kind: "Done" };
+    };
+  };
+  const world = await requested("Auto", arrange, { policy: { deadlineSeconds: 150 } });
+  await world.settle(140_000);
+  assert.equal(effects(world), "Mark Resume Resume Resume");
+  assert.equal(condition(world, "Reconciling"), "True StorageFailing");
+  await world.settle(3_600_000);
+  assert.equal(effects(world), "Mark Resume Resume Resume Release Settle");
+  assert.equal(lastRestart(world), "Failed Start DeadlineExceeded");
+});
+
 describe("a domain that is not there", () => {
   for (const mode of modes) {
     test(`${mode}: somebody has to define it; that is noticed by its event`, async () => {

@@ -223,6 +223,31 @@ test("the deadline holds for a domain that is missing, too", async () => {
   assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
 });
 
+test("a deadline that passes while a guest is only half marked fails the request, and puts back what was changed", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  const fault = { kind: "Unanswered", message: "busy", applied: true } as const;
+  world.hypervisor.faults.push({ effect: "Mark", fault });
+  world.hypervisor.beforeEffect = (effect) => effect === "Mark" && world.hypervisor.pause();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+  assert.equal(world.hypervisor.running?.onReboot, "restart");
+});
+
+for (const [moment, atMs] of [
+  ["before the request", 0],
+  ["while it waits", 1000],
+] as const)
+  test(`a wall clock that is put back ${moment} makes no wait longer than the interval`, async () => {
+    const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(5000);
+    world.timeline.after(atMs, () => world.timeline.shiftWallClock(-7_200_000));
+    world.timeline.after(500, () => world.api.apply({ restartGeneration: 2 }));
+    await world.settle(605_000);
+    assert.equal(boots(world), 3);
+  });
+
 test("a template that changes at every render restarts the machine once in each interval", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
   for (let render = 1; render <= 10; render += 1) {
@@ -378,3 +403,20 @@ for (const [sentence, byMs] of [
     assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
   });
 }
+
+test("a token that waits behind an attempt is not lost when the generation goes back and the annotation is removed", async () => {
+  const world = await settledWorld({ restartGeneration: 5 });
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 60_000 };
+  world.api.annotate({ restart: "first" });
+  // Too late to join: the new boot runs already, and its guest agent is waited for.
+  world.api.apply({ restartPolicy: { verifyGuest: { timeoutSeconds: 30 } } });
+  await world.settle(61_000);
+  world.api.annotate({ restart: "second" });
+  await world.settle(1000);
+  world.api.apply({ restartGeneration: 4 });
+  await world.settle(1000);
+  world.api.annotate({ restart: undefined });
+  await world.settle();
+  assert.equal(world.status.observedRestartToken, "second");
+  assert.equal(world.hypervisor.boots.length, 3);
+});

@@ -596,3 +596,16 @@ test("a request that fails before anything was done names no method, and does no
   await world.settle(1000);
   assert.equal(world.status.lastRestart.result, "Succeeded");
 });
+
+test("a guest that was migrated away after it was asked did not shut down when asked", async () => {
+  const world = await settledWorld();
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.stop("Migrated");
+  await world.settle(1000);
+  world.hypervisor.start();
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Start");
+});

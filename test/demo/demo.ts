@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import type { Condition } from "../../crds/condition.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { startApiServer, type ApiServer } from "../support/apiserver.ts";
-import { startController, type ControllerProcess } from "../support/controller.ts";
+import { startedController, type ControllerProcess } from "../support/controller.ts";
 import { onInterruption } from "../support/interruption.ts";
 import { onPath } from "../support/kube-binaries.ts";
 import { kvmBoots } from "../support/kvm.ts";
@@ -89,11 +89,9 @@ function install(api: ApiServer): Promise<string> {
   return installWarmboot(api, (file, output) => transcript(`kubectl apply -f ${file}`, output));
 }
 
-async function launch(kubeconfig: string, libvirtd: Libvirtd): Promise<ControllerProcess> {
+function launch(kubeconfig: string, libvirtd: Libvirtd): Promise<ControllerProcess> {
   say(dim(`    npm start -- --connect '${libvirtd.uri("qemu")}'`));
-  const controller = startController(kubeconfig, "--connect", libvirtd.uri("qemu"));
-  await controller.logged(({ msg }) => msg === "ready");
-  return controller;
+  return startedController(kubeconfig, libvirtd.uri("qemu"));
 }
 
 async function createResources(api: ApiServer): Promise<void> {

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { startApiServer, type ApiServer } from "../support/apiserver.ts";
-import { startController, type ControllerProcess } from "../support/controller.ts";
+import type { ApiServer } from "../support/apiserver.ts";
+import type { ControllerProcess } from "../support/controller.ts";
 import type { Behaviour } from "../support/guest.ts";
+import { startInstallation, type Installation } from "../support/installation.ts";
 import { kvmBoots } from "../support/kvm.ts";
-import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
+import type { Libvirtd } from "../support/libvirtd.ts";
 import { watchEvents } from "../support/libvirt-events.ts";
 import { defineGuest, startGuest, type RunningGuest } from "../support/start-guest.ts";
 import {
-  installWarmboot,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
@@ -16,24 +16,15 @@ import {
   waitForStatus,
 } from "../support/warmboot.ts";
 
+let installation: Installation;
 let api: ApiServer;
 let libvirtd: Libvirtd;
-let kubeconfig: string;
 let kvm: boolean;
 before(async () => {
-  [api, libvirtd, kvm] = await Promise.all([startApiServer(), startLibvirtd(), kvmBoots()]);
-  kubeconfig = await installWarmboot(api);
+  [installation, kvm] = await Promise.all([startInstallation(), kvmBoots()]);
+  ({ api, libvirtd } = installation);
 });
-after(async () => {
-  await Promise.all([api.close(), libvirtd.close()]);
-});
-
-/** Starts the controller, and resolves when it works. */
-async function start(): Promise<ControllerProcess> {
-  const process = startController(kubeconfig, "--connect", libvirtd.uri("qemu"));
-  await process.logged(({ msg }) => msg === "ready");
-  return process;
-}
+after(() => installation.close());
 
 /** A guest that has come up, and its resource, once the controller has taken the baseline. */
 async function machine(name: string, behaviour: Behaviour, spec: object = {}): Promise<RunningGuest> {
@@ -48,7 +39,7 @@ const impatient = { restartPolicy: { soft: { timeoutSeconds: 3, resendSeconds: 1
 describe("real guests on QEMU", () => {
   let controller: ControllerProcess;
   before(async () => {
-    controller = await start();
+    controller = await installation.controller("qemu");
   });
   after(() => controller.stop());
 
@@ -166,14 +157,14 @@ describe("real guests on QEMU", () => {
 
 describe("real guests, and a part that dies while they are restarted", () => {
   test("the controller is killed while it waits: the next one goes on with the same attempt, and one boot ends", async () => {
-    await using controller = await start();
+    await using controller = await installation.controller("qemu");
     const guest = await machine("orphan", "obey-after=3");
     await api.apply(virtualMachine("orphan", { restartGeneration: 1 }));
     await controller.logged(({ effect, outcome }) => effect === "Shutdown" && outcome === "Done");
     await waitForStatus(api, "orphan", "attempt.stage", "ShuttingDown");
     await controller.kill();
     const { attempt } = (await readVirtualMachine(api, "orphan")).status;
-    await using next = await start();
+    await using next = await installation.controller("qemu");
     await waitForStatus(api, "orphan", "observedRestartGeneration", 1);
     const { lastRestart } = (await readVirtualMachine(api, "orphan")).status;
     assert.equal(lastRestart?.id, attempt?.id);
@@ -187,14 +178,14 @@ describe("real guests, and a part that dies while they are restarted", () => {
   });
 
   test("SIGTERM keeps the attempt: a guest that goes off meanwhile is started by the next run", async () => {
-    await using controller = await start();
+    await using controller = await installation.controller("qemu");
     await using events = await watchEvents(libvirtd);
     const guest = await machine("kept", "obey-after=1");
     await api.apply(virtualMachine("kept", { restartGeneration: 1 }));
     await controller.logged(({ effect, outcome }) => effect === "Shutdown" && outcome === "Done");
     assert.equal(await controller.stop(), 0);
     await events.until("kept", "lifecycle Stopped Shutdown");
-    await using next = await start();
+    await using next = await installation.controller("qemu");
     await waitForStatus(api, "kept", "observedRestartGeneration", 1);
     assert.ok(
       next.lines.every((line) => line.effect !== "Shutdown"),
@@ -205,7 +196,7 @@ describe("real guests, and a part that dies while they are restarted", () => {
   });
 
   test("libvirtd is killed while the guest shuts down: the restart goes on when it is back", async () => {
-    await using controller = await start();
+    await using controller = await installation.controller("qemu");
     const guest = await machine("interrupted", "obey-after=2");
     await api.apply(virtualMachine("interrupted", { restartGeneration: 1 }));
     await controller.logged(({ effect, outcome }) => effect === "Shutdown" && outcome === "Done");

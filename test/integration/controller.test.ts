@@ -1,18 +1,13 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, test, type TestContext } from "node:test";
 import { Connection } from "libvirt";
-import { startApiServer, type ApiServer } from "../support/apiserver.ts";
-import { startController } from "../support/controller.ts";
-import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
+import type { ApiServer } from "../support/apiserver.ts";
+import { startController, startedController, type ControllerProcess } from "../support/controller.ts";
+import { startInstallation, type Installation } from "../support/installation.ts";
+import type { Libvirtd } from "../support/libvirtd.ts";
 import { startLibvirtProxy } from "../support/libvirt-proxy.ts";
-import {
-  installWarmboot,
-  restartByAnnotation,
-  virtualMachine,
-  waitForCondition,
-  waitForStatus,
-} from "../support/warmboot.ts";
+import { restartByAnnotation, virtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
 
 /** Writes to resources of ours that the API server has carried out since it started, whoever made them. */
 async function writesSoFar(api: ApiServer): Promise<string[]> {
@@ -31,22 +26,28 @@ async function countWrites(api: ApiServer): Promise<number> {
 describe("the controller as a process, on a real API server and libvirt's test driver", () => {
   let api: ApiServer;
   let libvirtd: Libvirtd;
-  let kubeconfig: string;
+  let installation: Installation;
   /** The test driver forgets its domains when nobody is connected. */
   let anchor: Connection;
   before(async () => {
-    [api, libvirtd] = await Promise.all([startApiServer(), startLibvirtd()]);
-    kubeconfig = await installWarmboot(api);
+    installation = await startInstallation();
+    ({ api, libvirtd } = installation);
     anchor = await Connection.open(libvirtd.uri("test"));
   });
   after(async () => {
     await anchor.close();
-    await Promise.all([api.close(), libvirtd.close()]);
+    await installation.close();
   });
 
-  test("an annotation restarts the domain once, and the status proves it", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  /** Starts the controller of libvirt's test driver for one test, and resolves when it works. */
+  async function start(t: TestContext, uri = libvirtd.uri("test")): Promise<ControllerProcess> {
+    const controller = await startedController(installation.kubeconfig, uri);
+    t.after(() => controller.stop());
+    return controller;
+  }
+
+  test("an annotation restarts the domain once, and the status proves it", async (t) => {
+    const controller = await start(t);
     await api.apply(virtualMachine("test"));
     await waitForCondition(api, "test", "Ready");
     const { lastRestart, domain } = await restartByAnnotation(api, "test");
@@ -66,23 +67,20 @@ describe("the controller as a process, on a real API server and libvirt's test d
     assert.deepEqual(reasons.toSorted(), ["RestartStarted", "RestartSucceeded"]);
   });
 
-  test("an applied manifest with a higher restartGeneration restarts it, Hard by the annotation's mode", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("an applied manifest with a higher restartGeneration restarts it, Hard by the annotation's mode", async (t) => {
+    await start(t);
     await api.apply(virtualMachine("test", { restartGeneration: 3 }));
     await waitForStatus(api, "test", "observedRestartGeneration", 3);
     const { lastRestart } = await restartByAnnotation(api, "test", "Hard");
     assert.equal(lastRestart?.method, "Hard");
   });
 
-  test("a restart costs two status writes and two Events", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("a restart costs two status writes and two Events", async (t) => {
+    const controller = await start(t);
     await restartByAnnotation(api, "test");
     await controller.stop();
     const [before, list] = [await countWrites(api), await writesSoFar(api)];
-    await using again = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await again.logged(({ msg }) => msg === "ready");
+    const again = await start(t);
     await restartByAnnotation(api, "test");
     // Events are sent at the latest when the controller ends.
     await again.stop();
@@ -91,11 +89,10 @@ describe("the controller as a process, on a real API server and libvirt's test d
     assert.equal((await countWrites(api)) - before - annotated, 4, difference);
   });
 
-  test("an idle controller makes no API write and no libvirt call", async () => {
+  test("an idle controller makes no API write and no libvirt call", async (t) => {
     await using proxy = await startLibvirtProxy(libvirtd.socket);
     const uri = `test+unix:///default?socket=${proxy.socket}`;
-    await using controller = startController(kubeconfig, "--connect", uri);
-    await controller.logged(({ msg }) => msg === "ready");
+    await start(t, uri);
     await restartByAnnotation(api, "test");
     await waitForCondition(api, "test", "Ready");
     // What the restart stirred up has settled by the first keepalive, which only comes over a silent connection.
@@ -108,18 +105,16 @@ describe("the controller as a process, on a real API server and libvirt's test d
     assert.ok(calls > 0, "the proxy counts");
   });
 
-  test("what happens to a domain at rest is told in its status", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("what happens to a domain at rest is told in its status", async (t) => {
+    await start(t);
     await libvirtd.virshTest("suspend", "test");
     await waitForStatus(api, "test", "domain.state", "Paused");
     await libvirtd.virshTest("resume", "test");
     await waitForStatus(api, "test", "domain.state", "Running");
   });
 
-  test("a domain that is missing is a condition, until somebody defines it", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("a domain that is missing is a condition, until somebody defines it", async (t) => {
+    await start(t);
     await api.apply(virtualMachine("late"));
     await waitForCondition(api, "late", "Stalled");
     await waitForCondition(api, "late", "Bound=False");
@@ -132,9 +127,8 @@ describe("the controller as a process, on a real API server and libvirt's test d
     assert.equal(lastRestart?.method, "Start");
   });
 
-  test("an API server that is restarted loses nothing: what is asked for meanwhile is served", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("an API server that is restarted loses nothing: what is asked for meanwhile is served", async (t) => {
+    await start(t);
     await api.kill();
     await api.apiServer.exited();
     await api.startApiServer();
@@ -144,7 +138,7 @@ describe("the controller as a process, on a real API server and libvirt's test d
 
   test("a libvirtd that is not there is an error of one line, and is used as soon as it is there", async () => {
     await libvirtd.stop();
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
+    await using controller = startController(installation.kubeconfig, "--connect", libvirtd.uri("test"));
     const { msg } = await controller.logged(({ level }) => level === "error");
     assert.match(msg, /is libvirtd installed and running/);
     await waitForStatus(api, "test", "conditions[?(@.type=='Ready')].reason", "HypervisorUnreachable");
@@ -198,18 +192,16 @@ describe("the controller as a process, on a real API server and libvirt's test d
     assert.equal(err, undefined, "a stack helps nobody");
   });
 
-  test("SIGTERM ends it at once and cleanly", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("SIGTERM ends it at once and cleanly", async (t) => {
+    const controller = await start(t);
     // As a terminal does through npm: twice at once.
     process.kill(controller.pid, "SIGTERM");
     assert.equal(await controller.stop(), 0);
     assert.equal(controller.lines.at(-1)?.msg, "ended");
   });
 
-  test("every line of a restart carries the namespace, the name and the attempt", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("every line of a restart carries the namespace, the name and the attempt", async (t) => {
+    const controller = await start(t);
     await restartByAnnotation(api, "test");
     const { attempt } = await controller.logged(({ result }) => result === "Succeeded");
     const effects = controller.lines.filter((line) => line.effect !== undefined);
@@ -219,9 +211,8 @@ describe("the controller as a process, on a real API server and libvirt's test d
     }
   });
 
-  test("of two resources for one domain the older has it; when it is deleted the other does, and the domain is not touched", async () => {
-    await using controller = startController(kubeconfig, "--connect", libvirtd.uri("test"));
-    await controller.logged(({ msg }) => msg === "ready");
+  test("of two resources for one domain the older has it; when it is deleted the other does, and the domain is not touched", async (t) => {
+    await start(t);
     await api.apply(virtualMachine("younger", { domain: { name: "test" } }));
     await waitForCondition(api, "younger", "Bound=False");
     const id = await libvirtd.virshTest("domid", "test");

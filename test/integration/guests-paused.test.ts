@@ -62,7 +62,7 @@ suite("a guest that has suspended itself", () => {
     assert.equal(await verdict(resume(guest)), "OPERATION_INVALID");
     await guest.call(procedures.domainPmWakeup, { flags });
     // Even with reboot = destroy, and without a Reboot event: QEMU's reset that wakes it is none.
-    assert.deepEqual(guest.heard(), ["PMWakeup", "Started Wakeup"]);
+    assert.deepEqual(await guest.until("Started Wakeup"), ["PMWakeup", "Started Wakeup"]);
     await guestSays(guest.guest.serialLog, "awake");
     assert.equal(await guest.state(), "Running Wakeup");
     assert.equal((await guest.guest.boots()).length, 1);
@@ -96,8 +96,9 @@ suite("a guest that an I/O error has paused", () => {
     await full.makeSpace();
     await resume(guest);
     await guestSays(guest.guest.serialLog, "written");
-    assert.deepEqual(guest.heard(), ["Resumed Unpaused"]);
+    assert.deepEqual(await guest.until("Resumed Unpaused"), ["Resumed Unpaused"]);
     assert.equal(await guest.state(), "Running Unpaused");
+    assert.deepEqual(guest.heard(), []);
     assert.equal(await verdict(resume(guest)), "OPERATION_INVALID");
     await guest.call(procedures.domainDestroyFlags, { flags });
   });

@@ -17,11 +17,7 @@ let api: ApiServer;
 let client: KubernetesClient;
 
 before(async () => {
-  api = await startApiServer({
-    users: { nobody: [] },
-    // By default an API server that is asked to end waits a minute for its watches.
-    flags: ["--shutdown-watch-termination-grace-period=1s"],
-  });
+  api = await startApiServer({ users: { nobody: [] } });
   client = await KubernetesClient.load({ path: api.kubeconfig });
   await client.create(CRDS, CRD);
   await api.kubectl("wait", "--for=condition=established", "crd/widgets.test.warmboot.dev");

@@ -12,17 +12,14 @@ import type { Timeline } from "./timeline.ts";
 
 /** How the API server behaves towards the controller. */
 export interface ApiDelays {
-  /** From a change to the watch's telling of it. */
+  /** From a change to a watch's telling of it. */
   watchMs: number;
   /** From the beginning of a status write to its reply. */
   writeMs: number;
 }
 
-/**
- * A model of the API server with one resource in it: the watched copy lags behind, status writes take time and
- * are refused when the resource has changed meanwhile.
- */
-export class ModelApi implements VirtualMachines {
+/** A model of the API server with one resource in it. */
+export class ModelApi {
   readonly notices: Notice[] = [];
   /** Every status that was stored. */
   readonly writes: VirtualMachineStatus[] = [];
@@ -31,23 +28,16 @@ export class ModelApi implements VirtualMachines {
   delays: ApiDelays = { watchMs: 0, writeMs: 0 };
   /** While true, status writes are lost. */
   losesWrites = false;
-  /** Told when the resource has changed, or a write has to be tried again. */
-  onChange: () => void = () => {};
   /** The highest restartGeneration that was ever there: one above it is a request that nobody made before. */
   highestGeneration = 0;
+  readonly timeline: Timeline;
+  readonly #clients = new Set<ModelClient>();
   #stored: VirtualMachine | undefined;
-  #cached: VirtualMachine | undefined;
-  #writing = false;
-  #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
-  /** The last status that was stored: as the controller computed it, and as the API server keeps it. */
-  #last: { computed: VirtualMachineStatus; stored: VirtualMachineStatus } | undefined;
   #version = 1;
-  #cachedVersion = 0;
   #uids = 0;
-  readonly #timeline: Timeline;
 
   constructor(timeline: Timeline) {
-    this.#timeline = timeline;
+    this.timeline = timeline;
   }
 
   /** The resource as the API server has it. */
@@ -55,54 +45,27 @@ export class ModelApi implements VirtualMachines {
     return this.#stored;
   }
 
-  get(_key: Key): VirtualMachine | undefined {
-    return this.#cached;
+  /** The number of the newest change. */
+  get version(): number {
+    return this.#version;
   }
 
-  watches(): boolean {
-    return true;
+  /** A new process begins to watch: what it reads first may be as old as a copy that another one has. */
+  connect(older?: ModelClient): ModelClient {
+    const client = new ModelClient(this, older);
+    this.#clients.add(client);
+    client.told(this.#stored, this.#version);
+    return client;
   }
 
-  naming(): VirtualMachine[] {
-    return [...(this.#cached === undefined ? [] : [this.#cached]), ...this.rivals];
-  }
-
-  publish(_virtualMachine: VirtualMachine, notice: Notice): void {
-    this.notices.push(notice);
-  }
-
-  writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
-    if (this.#writing) {
-      this.#next = { virtualMachine, status };
-      return;
-    }
-    if (isSameJson(this.#computed(), status)) return;
-    if (this.delays.writeMs === 0) {
-      this.#store(virtualMachine, status);
-      return;
-    }
-    this.#writing = true;
-    this.#timeline.after(this.delays.writeMs, () => {
-      this.#writing = false;
-      const next = this.#next;
-      this.#next = undefined;
-      const isStored = this.#store(virtualMachine, status);
-      if (next === undefined) return;
-      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
-      const base = isStored && isOurs ? this.#stored : next.virtualMachine;
-      if (base !== undefined) this.writeStatus(base, next.status);
-    });
-  }
-
-  /** The controller's connections are gone with it: what is being written may still arrive. */
-  forgetWriter(): void {
-    this.#next = undefined;
+  disconnect(client: ModelClient): void {
+    this.#clients.delete(client);
   }
 
   /** Creates the resource. */
   create(spec: Record<string, unknown>): void {
     this.#uids += 1;
-    this.#change(newResource(spec, `uid-${this.#uids}`, this.#timeline.now().epochMs));
+    this.#change(newResource(spec, `uid-${this.#uids}`, this.timeline.now().epochMs));
   }
 
   delete(): void {
@@ -136,39 +99,148 @@ export class ModelApi implements VirtualMachines {
     this.#change(backup);
   }
 
+  /** Takes a status, unless the resource has changed since the version that it was computed from. */
+  store(
+    { metadata }: VirtualMachine,
+    status: VirtualMachineStatus,
+    writer: ModelClient,
+  ): VirtualMachine | "Conflict" | "Lost" {
+    const stored = this.#stored;
+    if (this.losesWrites || stored === undefined) return "Lost";
+    if (stored.metadata.resourceVersion !== metadata.resourceVersion) return "Conflict";
+    this.writes.push(status);
+    this.#stored = this.#versioned({ ...stored, status });
+    for (const client of this.#clients) if (client !== writer) client.told(this.#stored, this.#version);
+    return this.#stored;
+  }
+
   #change(virtualMachine: VirtualMachine | undefined): void {
     this.#stored = virtualMachine && this.#versioned(virtualMachine);
     this.highestGeneration = Math.max(this.highestGeneration, virtualMachine?.spec.restartGeneration ?? 0);
-    const told = this.#stored;
     this.#version += 1;
-    const version = this.#version;
-    const tell = () => {
-      // A watch tells in order, and never what a reply to a write has overtaken.
-      if (version < this.#cachedVersion) return;
-      this.#cachedVersion = version;
-      this.#cached = told;
-      this.onChange();
-    };
-    if (this.delays.watchMs === 0) tell();
-    else this.#timeline.after(this.delays.watchMs, tell);
+    for (const client of this.#clients) client.told(this.#stored, this.#version);
   }
 
-  #store({ metadata }: VirtualMachine, status: VirtualMachineStatus): boolean {
-    const stored = this.#stored;
-    if (this.losesWrites || stored === undefined) return false;
-    if (stored.metadata.resourceVersion !== metadata.resourceVersion) {
-      this.#timeline.after(5, () => this.onChange());
-      return false;
+  #versioned(virtualMachine: VirtualMachine): VirtualMachine {
+    this.#version += 1;
+    const metadata = { ...virtualMachine.metadata, resourceVersion: String(this.#version) };
+    return { ...virtualMachine, metadata };
+  }
+}
+
+/**
+ * What one process sees of the API server: its watched copy lags behind, its status writes take time and are refused
+ * when the resource has changed meanwhile.
+ */
+export class ModelClient implements VirtualMachines {
+  /** Told when the resource has changed, or a write has to be tried again. */
+  onChange: () => void = () => {};
+  /** How much later than another the process hears of a change, in milliseconds. */
+  lagMs = 0;
+  readonly #api: ModelApi;
+  #cached: VirtualMachine | undefined;
+  #cachedVersion = 0;
+  #isCutOff = false;
+  #isGone = false;
+  #writing = false;
+  /** Status writes in a row that met a newer version. */
+  #conflicts = 0;
+  #next: { virtualMachine: VirtualMachine; status: VirtualMachineStatus } | undefined;
+  /** The last status that was stored: as the controller computed it, and as the API server keeps it. */
+  #last: { computed: VirtualMachineStatus; stored: VirtualMachineStatus } | undefined;
+
+  constructor(api: ModelApi, older?: ModelClient) {
+    this.#api = api;
+    if (older === undefined) return;
+    this.#cached = older.#cached;
+    this.#cachedVersion = older.#cachedVersion;
+  }
+
+  get(_key: Key): VirtualMachine | undefined {
+    return this.#cached;
+  }
+
+  watches(): boolean {
+    return true;
+  }
+
+  naming(): VirtualMachine[] {
+    return [...(this.#cached === undefined ? [] : [this.#cached]), ...this.#api.rivals];
+  }
+
+  publish(_virtualMachine: VirtualMachine, notice: Notice): void {
+    this.#api.notices.push(notice);
+  }
+
+  writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
+    if (this.#writing) {
+      this.#next = { virtualMachine, status };
+      return;
     }
+    if (isSameJson(this.#computed(), status)) return;
+    const { writeMs } = this.#api.delays;
+    if (writeMs === 0) {
+      this.#store(virtualMachine, status);
+      return;
+    }
+    this.#writing = true;
+    this.#api.timeline.after(writeMs, () => {
+      this.#writing = false;
+      const next = this.#next;
+      this.#next = undefined;
+      const isStored = this.#store(virtualMachine, status);
+      if (next === undefined || this.#isGone) return;
+      const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
+      const base = isStored && isOurs ? this.#cached : next.virtualMachine;
+      if (base !== undefined) this.writeStatus(base, next.status);
+    });
+  }
+
+  /** The process is gone, and its connections with it: what is being written may still arrive. */
+  close(): void {
+    this.#isGone = true;
+    this.onChange = () => {};
+    this.#api.disconnect(this);
+  }
+
+  /** The process cannot reach the API server, or can again: then it reads everything anew. */
+  cutOff(isCutOff: boolean): void {
+    this.#isCutOff = isCutOff;
+    if (!isCutOff) this.told(this.#api.stored, this.#api.version);
+  }
+
+  /** The API server tells of a change. A watch tells in order, and never what a reply to a write has overtaken. */
+  told(virtualMachine: VirtualMachine | undefined, version: number): void {
+    const hear = () => {
+      if (this.#isGone || this.#isCutOff || version <= this.#cachedVersion) return;
+      this.#cachedVersion = version;
+      this.#cached = virtualMachine;
+      this.onChange();
+    };
+    const delayMs = this.#api.delays.watchMs + this.lagMs;
+    if (delayMs === 0) hear();
+    else this.#api.timeline.after(delayMs, hear);
+  }
+
+  #store(virtualMachine: VirtualMachine, status: VirtualMachineStatus): boolean {
+    if (this.#isCutOff) return false;
     const written = asJson(status, this.#last?.computed, this.#last?.stored);
+    const stored = this.#api.store(virtualMachine, written, this);
+    if (stored === "Conflict") this.#tryAgain();
+    if (stored === "Conflict" || stored === "Lost") return false;
+    this.#conflicts = 0;
     this.#last = { computed: status, stored: written };
-    this.writes.push(written);
-    this.#stored = this.#versioned({ ...stored, status: written });
-    this.#cached = this.#stored;
-    this.#cachedVersion = this.#version;
+    this.#cached = stored;
+    this.#cachedVersion = this.#api.version;
     // An attempt that only the status has on record goes on when it is written.
     if (status.attempt?.recordedIn === "Status") this.onChange();
     return true;
+  }
+
+  /** As the work queue does: after 5, 10, 20 ms and so on. */
+  #tryAgain(): void {
+    this.#api.timeline.after(5 * 2 ** Math.min(this.#conflicts, 10), () => this.onChange());
+    this.#conflicts += 1;
   }
 
   /**
@@ -178,12 +250,6 @@ export class ModelApi implements VirtualMachines {
   #computed(): VirtualMachineStatus | undefined {
     const known = this.#cached?.status;
     return known === this.#last?.stored ? this.#last?.computed : known;
-  }
-
-  #versioned(virtualMachine: VirtualMachine): VirtualMachine {
-    this.#version += 1;
-    const metadata = { ...virtualMachine.metadata, resourceVersion: String(this.#version) };
-    return { ...virtualMachine, metadata };
   }
 }
 

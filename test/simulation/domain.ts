@@ -133,7 +133,7 @@ export class ModelHypervisor implements Hypervisor {
 
   /** The domain as it is. */
   get domain(): Domain {
-    return this.#domain;
+    return { ...this.#domain };
   }
 
   /** The request mark of the persistent configuration. */

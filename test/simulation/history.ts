@@ -1,3 +1,5 @@
+import { formatTimestamp } from "../../crds/timestamp.ts";
+import { annotations } from "../../crds/virtual-machine.ts";
 import type { Decision } from "../../controller/decision.ts";
 import type { Effect, Job } from "../../controller/ports.ts";
 import type { Coverage } from "./coverage.ts";
@@ -55,6 +57,13 @@ const requests: readonly [Happening, ...Happening[]] = [
   ["the annotation goes", (world) => world.api.annotate({ restart: undefined })],
   ["an old annotation comes back", (world) => world.api.annotate({ restart: "token-old" })],
   ["a malformed annotation comes", (world) => world.api.annotate({ restart: "line\nbreak" })],
+  ["the annotation gets the time", (world) => world.api.annotate({ restart: time(world, 0) })],
+  ["the annotation gets an earlier time", (world) => world.api.annotate({ restart: time(world, 3_600_000) })],
+  ["the newest request is taken back", (world) => world.api.annotate({ cancel: newest(world) })],
+  [
+    "the newest request may skip the interval",
+    (world) => world.api.annotate({ skipInterval: newest(world) }),
+  ],
 ];
 
 const operators: readonly [Happening, ...Happening[]] = [
@@ -78,6 +87,14 @@ const operators: readonly [Happening, ...Happening[]] = [
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
   ["an operator undefines it", (world) => world.hypervisor.undefine()],
   ["an operator defines it", (world) => world.hypervisor.define()],
+  [
+    "an operator defines it anew",
+    (world) => {
+      world.hypervisor.undefine();
+      world.hypervisor.define();
+    },
+  ],
+  ["the next boot crashes at once", (world) => crashAtStart(world)],
   ["an operator reverts to a snapshot", (world) => world.hypervisor.revert()],
   ["the guest crashes", (world) => void world.hypervisor.stop("Crashed")],
   ["the resource is deleted", (world) => world.api.delete()],
@@ -85,6 +102,9 @@ const operators: readonly [Happening, ...Happening[]] = [
     "the resource is created",
     (world) => world.api.stored === undefined && world.api.create({ restartGeneration: 1 }),
   ],
+  ["an older resource names the domain", (world) => rival(world, -1)],
+  ["a younger resource names the domain", (world) => rival(world, 1)],
+  ["no other resource names the domain", (world) => rival(world, undefined)],
   ["restarts are suspended", (world) => world.api.apply({ suspend: true })],
   ["restarts are no longer suspended", (world) => world.api.apply({ suspend: false })],
 ];
@@ -104,12 +124,23 @@ const effects: readonly [Effect["kind"], ...Effect["kind"][]] = [
 
 const faults: readonly [Happening, ...Happening[]] = [
   ["the controller is killed", (world) => world.restartController()],
+  ["the controller is told to end", (world, random) => end(world, random)],
   ["the controller dies at an effect", (world, random) => void (world.crashAtPoint = random.below(6))],
   [
     "status writes are lost",
     (world, random) => outage(world, random, (on) => void (world.api.losesWrites = on)),
   ],
-  ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", false)],
+  // An error reply may come although the effect has been done.
+  ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", random.chance(0.2))],
+  [
+    "libvirt refuses an effect again and again",
+    (world, random) => {
+      const effect = random.pick(effects);
+      const kind = random.pick<"Refused" | "Unanswered">(["Refused", "Unanswered"]);
+      for (let times = 2 + random.below(4); times > 0; times -= 1)
+        world.hypervisor.faults.push({ effect, fault: { kind, message: "as planned" } });
+    },
+  ],
   ["an effect's answer is lost", (world, random) => plan(world, random, "Unanswered", random.chance(0.5))],
   [
     "libvirt is away",
@@ -133,17 +164,45 @@ const faults: readonly [Happening, ...Happening[]] = [
   ],
 ];
 
+const stalls: readonly [number, ...number[]] = [20_000, 35_000, 75_000];
+
+const takeovers: readonly [Happening, ...Happening[]] = [
+  ["the controller stands still", (world, random) => world.standStill(random.pick(stalls))],
+  [
+    "the controller stands still before an effect",
+    (world, random) => world.plan({ at: "BeforeEffect", forMs: random.pick(stalls) }),
+  ],
+  [
+    "the controller stands still behind an effect that is late",
+    (world, random) =>
+      world.plan({ at: "BehindEffect", forMs: random.pick(stalls), lateMs: random.below(55_000) }),
+  ],
+  [
+    "the controller is cut off from the API server",
+    (world, random) => world.cutOff(random.pick([5000, 20_000, 60_000])),
+  ],
+  ["the controller is killed, and its lease expires", (world) => world.kill()],
+];
+
 const onlyRequests: readonly [typeof requests] = [requests];
+/** Two controllers meet with nobody else to blame. */
+const onlyTakeovers: readonly [typeof requests, typeof requests] = [requests, takeovers];
 const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
+const everything: readonly [typeof requests, ...(typeof requests)[]] = [...allKinds, takeovers];
 
 /** What can have happened last. */
 export const happenings: readonly string[] = [
   "nothing",
-  ...[...requests, ...operators, ...faults].map(([name]) => name),
+  ...[...requests, ...operators, ...faults, ...takeovers].map(([name]) => name),
 ];
 
 /** Happenings that the controller cannot be blamed for, or that take away what it knows. */
-export const disturbances: ReadonlySet<string> = new Set([...operators, ...faults].map(([name]) => name));
+export const disturbances: ReadonlySet<string> = new Set(
+  [...operators, ...faults, ...takeovers].map(([name]) => name),
+);
+
+/** Happenings after which another process takes the lease. */
+export const lostLeases: ReadonlySet<string> = new Set(takeovers.map(([name]) => name));
 
 /** Runs the history of a seed against the controller's real code. */
 export async function runHistory(
@@ -152,24 +211,26 @@ export async function runHistory(
 ): Promise<HistoryReport> {
   const random = new Random(seed);
   const world = new World(spec(random), { off: random.chance(0.15), guest: guest(random) });
-  const ledger = new Ledger(world, disturbances);
+  const ledger = new Ledger(world, disturbances, lostLeases);
   const lines: string[] = [];
   const began = world.timeline.now().monotonicMs;
   let last = "nothing";
   const note = (text: string) =>
     lines.push(`${((world.timeline.now().monotonicMs - began) / 1000).toFixed(3).padStart(9)} s  ${text}`);
-  world.onDecision = (decision) => {
+  world.onDecision = (decision, seen) => {
     if (trace) note(`${decision.rule}: ${describe(decision)}`);
     coverage?.count(world.hypervisor.domain.state, decision.attempt?.stage ?? "None", last);
-    ledger.decided(decision);
+    ledger.decided(decision, seen);
   };
+  if (trace) world.onTakeover = () => note("  another process takes the lease");
   if (trace) ledger.onEffect = (text) => note(`  ${text()}`);
   try {
     // The resource is looked at once before anything happens to it: a baseline is no request.
     await world.settle(1000);
     ledger.begin();
     world.backup = world.api.stored;
-    const kinds = random.pick([onlyRequests, allKinds, allKinds]);
+    const kinds = random.pick([onlyRequests, allKinds, allKinds, onlyTakeovers, everything]);
+    world.standbyLagMs = random.pick([0, 0, 500, 5000]);
     let atMs = 0;
     for (let count = 1 + random.below(10); count > 0; count -= 1) {
       const [name, happen] = random.pick(random.pick(kinds));
@@ -180,7 +241,7 @@ export async function runHistory(
         if (trace) note(`* ${name}`);
         ledger.happens(name);
         happen(world, random);
-        ledger.happened(name);
+        ledger.happened();
       });
     }
     await world.settle(busyMs);
@@ -202,7 +263,7 @@ export async function runHistory(
 
 /** Everything that only makes the controller's life hard ends; what people have done stays. */
 function heal(world: World): void {
-  world.crashAtPoint = undefined;
+  world.heal();
   world.hypervisor.faults.length = 0;
   world.hypervisor.reachable = true;
   world.hypervisor.storageProblem = undefined;
@@ -232,7 +293,8 @@ function spec(random: Random): Record<string, unknown> {
       whenSaved: random.pick(["Block", "Block", "Discard"]),
       marks: random.pick(["Domain", "Domain", "Domain", "Domain", "None"]),
       verifyGuest: random.pick([undefined, undefined, { timeoutSeconds: 30 }]),
-      deadlineSeconds: random.pick([undefined, undefined, 100]),
+      minIntervalSeconds: random.pick([0, 0, 0, 30, 300]),
+      deadlineSeconds: random.pick([undefined, undefined, 20, 100]),
     },
   };
 }
@@ -277,6 +339,51 @@ function generation(world: World): number {
   return world.api.stored?.spec.restartGeneration ?? 0;
 }
 
+/** The time some milliseconds ago, as `date -Ins` writes it. */
+function time(world: World, agoMs: number): string {
+  return formatTimestamp(world.timeline.now().epochMs - agoMs);
+}
+
+/** The token, or where there is none the generation, that was asked for last. */
+function newest({ api }: World): string {
+  return api.stored?.metadata.annotations[annotations.restart] ?? String(api.highestGeneration);
+}
+
+/** Another resource of the same domain comes, with an age relative to ours in seconds; undefined: it goes. */
+function rival(world: World, ageSeconds: number | undefined): void {
+  const { stored } = world.api;
+  world.api.rivals = [];
+  if (stored !== undefined && ageSeconds !== undefined) {
+    const createdAtMs = Date.parse(stored.metadata.creationTimestamp) + ageSeconds * 1000;
+    const metadata = {
+      ...stored.metadata,
+      name: "rival",
+      uid: "rival",
+      creationTimestamp: formatTimestamp(createdAtMs),
+    };
+    world.api.rivals = [{ ...stored, metadata }];
+  }
+  world.enqueue();
+}
+
+/** The boot that an attempt starts next goes off before anybody has looked at it. */
+function crashAtStart({ hypervisor }: World): void {
+  const tell = hypervisor.onEvent;
+  hypervisor.onEvent = () => {
+    tell();
+    const { running } = hypervisor;
+    if (running === undefined || running.startedBy === operator) return;
+    hypervisor.onEvent = tell;
+    hypervisor.stop("Crashed");
+  };
+}
+
+/** The process finishes what it has stopped, for a while, before it goes. */
+function end(world: World, random: Random): void {
+  world.endController();
+  world.timeline.after(random.below(10_000), () => world.restartController());
+}
+
 function plan(world: World, random: Random, kind: "Refused" | "Unanswered", applied: boolean): void {
   world.hypervisor.faults.push({
     effect: random.pick(effects),
@@ -287,7 +394,7 @@ function plan(world: World, random: Random, kind: "Refused" | "Unanswered", appl
 function outage(world: World, random: Random, set: (on: boolean) => void): void {
   set(true);
   world.enqueue();
-  world.timeline.after(random.below(20_000), () => {
+  world.timeline.after(random.below(random.pick([20_000, 120_000])), () => {
     set(false);
     world.enqueue();
   });

@@ -1,9 +1,12 @@
-import type { RestartRequest } from "../../crds/restart.ts";
+import type { RestartMethod, RestartRequest } from "../../crds/restart.ts";
+import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "../../controller/decision.ts";
 import type { Attempt, RecordPlace } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Actor, Boot } from "./domain.ts";
-import type { World } from "./world.ts";
+import type { Act, World } from "./world.ts";
+import { unrest } from "./rest.ts";
+import { Restraint } from "./restraint.ts";
 
 /** A sentence that must be true, and how a history made it false. */
 export interface Violation {
@@ -17,9 +20,13 @@ interface Deeds {
   request: string;
   /** Where it is on record. */
   recordIn: RecordPlace;
+  /** Whether its boot was to end in place, which its marks do not tell. */
+  inPlace: boolean;
   /** How many boots it ended, by a stop or by a reboot in place. */
   ended: number;
   started: number;
+  /** The boot that ran when the attempt was put on record; undefined where the domain was off. */
+  marked: Boot | undefined;
   /** How many boots had begun then, reboots in place among them; undefined before. */
   bootsAtMark: number | undefined;
   /** Whether its result is on the domain. */
@@ -28,20 +35,36 @@ interface Deeds {
 
 type Ended = Verdict & { kind: "End" };
 
-/** How a restart may fail although nobody disturbs it: its guest, or its guest's agent, does not answer. */
-const deafReasons = new Set(["GuestShutdownTimedOut", "GuestNotReady", "AgentNotConnected"]);
-
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
 
-/** What keeps an effect from being carried out, however often it is tried. */
-const lostEffects = [
+/** What refuses an effect, and what keeps it from being carried out however often it is tried. */
+const refusals = [
   "libvirt refuses an effect",
-  "an effect's answer is lost",
+  "libvirt refuses an effect again and again",
   "its process stops answering",
 ];
+const lostEffects = [...refusals.slice(1), "an effect's answer is lost"];
 
 const restoredBackup = "an older backup of the API server is restored";
+
+/** What takes a request back that only waits. */
+const takenBack = [
+  "the newest request is taken back",
+  "an old annotation comes back",
+  "the annotation gets an earlier time",
+  "a malformed annotation comes",
+];
+
+/** What takes marks away from a domain, or makes it stranger than this. */
+const reasonsForDoubt = [
+  "an operator reverts to a snapshot",
+  "an operator undefines it",
+  "an operator defines it anew",
+];
+
+/** Why a restart may fail although nobody disturbs it: its guest or its agent does not answer, or a policy says so. */
+const excuses = new Set(["GuestShutdownTimedOut", "DeadlineExceeded", "GuestNotReady", "AgentNotConnected"]);
 
 /** Keeps account of what the controller does, and holds the invariants against it. */
 export class Ledger {
@@ -55,23 +78,36 @@ export class Ledger {
   /** What has happened so far, by name. */
   readonly #happenings = new Set<string>();
   readonly #disturbances: ReadonlySet<string>;
-  /** A restored backup can bring a generation up again that was lowered since: that is another request. */
-  #restores = 0;
-  /** How often each generation was lowered to. */
-  readonly #lowerings = new Map<number, number>();
+  /** How often a lowered generation or a restored backup has made one a request again that had been served. */
+  #baselines = 0;
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
   #effectsAtRest = 0;
 
-  constructor(world: World, disturbances: ReadonlySet<string>) {
+  readonly #lostLeases: ReadonlySet<string>;
+  readonly #restraint: Restraint;
+  /** The last token that the controller took for a request. */
+  #token: string | undefined;
+
+  constructor(world: World, disturbances: ReadonlySet<string>, lostLeases: ReadonlySet<string>) {
     this.#world = world;
     this.#disturbances = disturbances;
+    this.#lostLeases = lostLeases;
+    this.#restraint = new Restraint(
+      world,
+      lostLeases,
+      (...names) => this.#anyOf(...names),
+      () => this.isUndisturbed,
+      (invariant, how) => this.fail(invariant, how),
+    );
   }
 
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
+    this.#world.onAct = (act) => this.#acts(act);
+    this.#world.onPerformance = (performance) => this.#restraint.performed(performance);
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
     this.#world.hypervisor.onReboot = (_boot, by) => this.#rebooted(by);
     this.happened();
@@ -79,20 +115,23 @@ export class Ledger {
 
   fail(invariant: string, how: string): void {
     this.violation ??= { invariant, how };
+    this.onEffect(() => `! ${invariant}: ${how}`);
+  }
+
+  /** Whether only requests have happened so far. */
+  get isUndisturbed(): boolean {
+    return ![...this.#happenings].some((name) => this.#disturbances.has(name));
   }
 
   /** Something is about to happen. */
   happens(name: string): void {
     this.#happenings.add(name);
-    if (name === restoredBackup) this.#restores += 1;
+    if (name === restoredBackup) this.#baselines += 1;
   }
 
-  /** It has happened: new requests may be there. A generation that is lowered to can be asked for once more. */
-  happened(name?: string): void {
+  /** It has happened: new requests may be there. */
+  happened(): void {
     const { stored } = this.#world.api;
-    const generation = stored?.spec.restartGeneration ?? 0;
-    if (name === "restartGeneration is lowered")
-      this.#lowerings.set(generation, (this.#lowerings.get(generation) ?? 0) + 1);
     const now = this.#world.timeline.now().monotonicMs;
     const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
     for (const name of names)
@@ -100,15 +139,33 @@ export class Ledger {
   }
 
   /** A decision; its results are checked against what really happened. */
-  decided({ verdict, attempt }: Decision): void {
+  decided(decision: Decision, seen: VirtualMachine | undefined): void {
+    const { verdict, attempt, trigger } = decision;
+    if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
+      this.#token = trigger.request.restartToken;
+    this.#restraint.decided(decision, seen);
+    // From a lower baseline on, the generations above it are asked for anew.
+    if (verdict.kind === "Rebase" && verdict.served.observedRestartGeneration !== undefined)
+      this.#baselines += 1;
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     deeds.recordIn = attempt.recordIn;
+    deeds.inPlace ||= attempt.inPlace;
     if (attempt.recordIn === "Status" && attempt.marked) this.#recorded(attempt.id);
     if (verdict.kind !== "End") return;
     // Where there are no marks the status alone has the result.
     if (attempt.recordIn === "Status") deeds.settled = true;
     if (verdict.result === "Failed") this.#failedAtMs = this.#world.timeline.now().monotonicMs;
+    const isProvable = deeds.recordIn === "Domain" && !deeds.inPlace;
+    if (
+      verdict.result === "Unverified" &&
+      isProvable &&
+      this.#sawTheLatest &&
+      !this.#anyOf(...reasonsForDoubt)
+    )
+      this.fail("only what somebody else did to the marks makes a restart unverified", verdict.reason);
+    if (verdict.reason === "StoppedAfterStart" && deeds.started === 0)
+      this.fail("a failure tells what happened", "it was never started");
     if (verdict.result === "Succeeded") this.#succeeded(attempt, verdict, deeds);
     this.#undisturbed(verdict);
   }
@@ -118,8 +175,11 @@ export class Ledger {
     const { api, hypervisor } = this.#world;
     this.#nobodyLeftOff();
     this.#everyRequestEnded();
+    this.#lastTokenEnded();
     this.#onceEach();
     this.#guestLetGo();
+    const wasTouched = (attempt: string) => this.#deeds.get(attempt)?.bootsAtMark !== undefined;
+    for (const { invariant, how } of unrest(this.#world, wasTouched)) this.fail(invariant, how);
     this.#writesAtRest = api.writes.length;
     this.#effectsAtRest = hypervisor.effects.length;
   }
@@ -138,12 +198,20 @@ export class Ledger {
     return boots.reduce((count, { inPlace }) => count + 1 + inPlace.length, 0);
   }
 
-  #succeeded(attempt: Attempt, { evidence }: Ended, { bootsAtMark }: Deeds): void {
+  #acts({ what, isHeld, isOwnStart }: Act): void {
+    if (!isHeld && !isOwnStart)
+      this.fail("a process that lost its lease acts on nothing that it inherited", what);
+  }
+
+  #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
     if (this.#bootsBegun <= bootsAtMark) this.fail(sentence, "no boot began since it was put on record");
+    if (marked === undefined && method !== "Start" && method !== undefined)
+      this.fail("the result tells how the old boot ended", `${method} for a domain that was off`);
+    this.#toldHow(attempt, method, marked);
     const startedAtMs = boots.at(-1)?.inPlace.at(-1)?.atMs ?? boots.at(-1)?.startedAtMs ?? 0;
     for (const name of [attempt.request.restartGeneration, attempt.request.restartToken]) {
       if (name !== undefined && (this.#requestedAtMs.get(String(name)) ?? 0) > startedAtMs) {
@@ -155,10 +223,25 @@ export class Ledger {
     }
   }
 
+  /** How the old boot ended, where neither a death nor an answer that was lost hides it. */
+  #toldHow({ id }: Attempt, method: RestartMethod | undefined, marked: Boot | undefined): void {
+    // A reboot in place leaves its boot as it is.
+    if (marked !== undefined && (marked.end === undefined || marked.inPlace.some(({ by }) => by === id)))
+      return;
+    if (this.#processWasLost() || this.#anyOf(...refusals, "an effect's answer is lost", restoredBackup))
+      return;
+    const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
+    const truth = marked?.endedBy === id ? ended : "Start";
+    // An operator who presses the same button leaves the same trace.
+    const looksAlike = truth === "Start" && method === "Soft" && marked?.end === "Shutdown";
+    if (method !== truth && !looksAlike)
+      this.fail("the result tells how the old boot ended", `${method} for ${truth}`);
+  }
+
   /** Where nobody disturbs it, the controller has no excuse. */
   #undisturbed({ result, reason }: Ended): void {
-    if ([...this.#happenings].some((name) => this.#disturbances.has(name))) return;
-    const isAllowed = result === "Succeeded" || result === "Skipped" || deafReasons.has(reason);
+    if (!this.isUndisturbed) return;
+    const isAllowed = result === "Succeeded" || result === "Skipped" || excuses.has(reason);
     if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
   }
 
@@ -171,6 +254,8 @@ export class Ledger {
     if (status?.attempt !== undefined) return;
     // Without marks, what the process and the resource knew is gone with them.
     if (stopper.recordIn === "Status" && this.#hadToForget()) return;
+    // Without the marks and without the process, nothing tells that it was asked.
+    if (this.#hadToForget() && this.#anyOf("an operator undefines it", "an operator defines it anew")) return;
     if (this.#mustStillBeStarted(last)) {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
       return;
@@ -200,13 +285,16 @@ export class Ledger {
   /** Whether the process, its clock or its connections were lost, or what it works on. */
   #processWasLost(): boolean {
     return this.#anyOf(
+      ...this.#lostLeases,
       "the controller is killed",
       "the controller dies at an effect",
+      "the controller is told to end",
       "the wall clock is set",
       "status writes are lost",
       "libvirt is away",
       "libvirtd is restarted",
       "an operator undefines it",
+      "an operator defines it anew",
     );
   }
 
@@ -226,8 +314,26 @@ export class Ledger {
       );
   }
 
+  /** What the controller has once taken for a request is served, although its annotation may be gone. */
+  #lastTokenEnded(): void {
+    const { stored } = this.#world.api;
+    if (stored === undefined || stored.status.attempt !== undefined || this.#hadToForget()) return;
+    if (this.#anyOf(...takenBack)) return;
+    const { observedRestartToken, history = [] } = stored.status;
+    const served = new Set([
+      observedRestartToken,
+      ...history.flatMap(({ request }) => [request.restartToken, ...(request.joinedTokens ?? [])]),
+    ]);
+    if (this.#token !== undefined && !served.has(this.#token))
+      this.fail("every request ends in a recorded result", `${this.#token} did not`);
+  }
+
   /** Two attempts must not have ended a boot each for one and the same request. */
   #onceEach(): void {
+    // Both records of a request can be lost: the domain's to an operator, the status with the process that writes it.
+    const isForgotten = this.#anyOf("an operator undefines it", "an operator defines it anew");
+    const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);
+    if (isForgotten && isUntold) return;
     const byRequest = new Map<string, number>();
     for (const { request, ended } of this.#deeds.values()) {
       if (ended > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended);
@@ -289,7 +395,9 @@ export class Ledger {
 
   #recorded(attempt: string): void {
     const deeds = this.#deeds.get(attempt);
-    if (deeds !== undefined) deeds.bootsAtMark ??= this.#bootsBegun;
+    if (deeds === undefined || deeds.bootsAtMark !== undefined) return;
+    deeds.bootsAtMark = this.#bootsBegun;
+    deeds.marked = this.#world.hypervisor.running;
   }
 
   #starts(attempt: string): void {
@@ -307,9 +415,10 @@ export class Ledger {
     const mayHaveObeyed = last?.end === "Shutdown" || hypervisor.domain.reason === "Unknown";
     const isLate = mayHaveObeyed && last !== undefined && last.signals > 0;
     const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
-    if (isSettled && !isLate) this.fail("an attempt whose result is on the domain starts nothing", "it did");
+    if (isSettled && !isLate && !this.#anyOf(...refusals))
+      this.fail("an attempt whose result is on the domain starts nothing", "it did");
     deeds.started += 1;
-    const faulty = this.#hadToForget() || this.#anyOf(...lostEffects);
+    const faulty = this.#hadToForget() || this.#anyOf(...refusals, ...lostEffects);
     if (deeds.started > 1 && !faulty)
       this.fail("an attempt starts at most one boot", `it started ${deeds.started}`);
   }
@@ -334,12 +443,16 @@ export class Ledger {
     const { stored } = this.#world.api;
     // A resource that is gone takes its record with it, and so does a backup.
     if (stored === undefined || this.#anyOf("the resource is deleted", restoredBackup)) return;
+    // An effect that is late may come when the next holder has ended the attempt.
+    if (this.#anyOf(...this.#lostLeases)) return;
     if (stored.status.attempt?.id !== attempt) this.fail(invariant, "the status does not have the attempt");
   }
 
   /** Between a look and an effect lies one round trip, in which others may act: nothing can close that gap. */
   get #sawTheLatest(): boolean {
-    return !this.#happenings.has("libvirt becomes slow");
+    const others = [...this.#disturbances].filter((name) => !this.#lostLeases.has(name));
+    const mayBeLate = this.#anyOf(...this.#lostLeases) && this.#anyOf(...others);
+    return !mayBeLate && !this.#happenings.has("libvirt becomes slow");
   }
 
   #bootEnded(boot: Boot): void {
@@ -350,8 +463,8 @@ export class Ledger {
 
   #rebooted(by: Actor): void {
     this.onEffect(() => `boot ${this.#world.hypervisor.boots.length} is rebooted in place by ${by}`);
-    // A signal that is sent again in the very moment in which the guest reboots can reach the new boot.
-    if (this.#sawTheLatest) this.#endedBy(by);
+    // A signal that is sent again in the very moment in which the guest reboots, or that is late, can reach the new boot.
+    if (this.#sawTheLatest && !this.#anyOf(...this.#lostLeases)) this.#endedBy(by);
   }
 
   #endedBy(actor: Actor | undefined): void {
@@ -364,13 +477,10 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: [
-        nameOf(request),
-        `lowered to ${this.#lowerings.get(request.restartGeneration ?? 0) ?? 0} times`,
-        `of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}`,
-        `restore ${this.#restores}`,
-      ].join(", "),
+      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, baseline ${this.#baselines}`,
       recordIn: attempt.recordIn,
+      inPlace: false,
+      marked: undefined,
       ended: 0,
       started: 0,
       bootsAtMark: undefined,

@@ -3,13 +3,14 @@
  * simulation that cannot fail proves nothing.
  *
  *     npm run mutate -- --histories 20000
+ *     npm run mutate -- --only "the wall clock"
  */
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { run } from "../support/run.ts";
+import { CommandError, run } from "../support/run.ts";
 
 interface Mutation {
   /** What the controller no longer does, or does wrong. */
@@ -160,23 +161,347 @@ const mutations: readonly Mutation[] = [
     find: "if (status.history?.some(({ id }) => id === mark.attempt) === true) return false;",
     replace: "",
   },
+  {
+    defect: "mode Soft cuts the power",
+    file: "controller/marked-rules.ts",
+    find: 'if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };',
+    replace: 'if (attempt.mode !== "Hard") return { attempt: forced(attempt, because) };',
+  },
+  {
+    defect: "the soft timeout is a tenth of what the policy says",
+    file: "controller/marked-rules.ts",
+    find: "now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 1000",
+    replace: "now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 100",
+  },
+  {
+    defect: "a guest that does not answer is not asked again",
+    file: "controller/marked-rules.ts",
+    find: "if (lastSignal !== undefined && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000)",
+    replace: "if (lastSignal !== undefined)",
+  },
+  {
+    defect: "nobody wakes up for the soft timeout",
+    file: "controller/marked-rules.ts",
+    find: 'untilMs: domain.state === "Shutdown" ? timeoutAtMs : Math.min(timeoutAtMs, resendAtMs),',
+    replace: "untilMs: undefined,",
+  },
+  {
+    defect: "a paused guest is asked",
+    file: "controller/marked-rules.ts",
+    find: "  waitWhilePaused,\n",
+    replace: "",
+  },
+  {
+    defect: "a guest that is resumed has no more time than was left to it before",
+    file: "controller/marked-rules.ts",
+    find: 'return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard(attempt) };',
+    replace: 'return { verdict: { kind: "Blocked", ...obstacle } };',
+  },
+  {
+    defect: "a guest that somebody else destroyed is told to have shut down when asked",
+    file: "controller/marked-rules.ts",
+    find: 'if (method === "Soft" && !gentleReasons.has(reason)) return "Start";',
+    replace: "",
+  },
+  {
+    defect: "a domain without its request mark is asked and destroyed all the same",
+    file: "controller/marked-rules.ts",
+    find: "  markLost,\n",
+    replace: "",
+  },
+  {
+    defect: "what is saved or migrated away is marked",
+    file: "controller/unmarked-rules.ts",
+    find: "  savedOrMigrated,\n",
+    replace: "",
+  },
+  {
+    defect: "a domain that was off is told to have been shut down by whoever adopts it",
+    file: "controller/unmarked-rules.ts",
+    find: "wasOff: !running",
+    replace: "wasOff: false",
+  },
+  {
+    defect: "a restart of a paused guest is begun",
+    file: "controller/unmarked-rules.ts",
+    find: "  cannotHear,\n",
+    replace: "",
+  },
+  {
+    defect: "a transient domain is marked and asked",
+    file: "controller/unmarked-rules.ts",
+    find: "  transient,\n",
+    replace: "",
+  },
+  {
+    defect: "a request that is taken back after the guest was asked is dropped",
+    file: "controller/resource-rules.ts",
+    find: 'if (attempt === undefined || attempt.touched) return undefined;\n  const message = "the request was taken back',
+    replace: 'if (attempt === undefined) return undefined;\n  const message = "the request was taken back',
+  },
+  {
+    defect: "a request that is taken back in time is served all the same",
+    file: "controller/request.ts",
+    find: 'if (names(metadata.annotations[annotations.cancel], request)) return { kind: "Cancelled", request };',
+    replace: "",
+  },
+  {
+    defect: "a restart that is under way fails with the deadline",
+    file: "controller/resource-rules.ts",
+    find: "if (attempt === undefined || attempt.touched) return undefined;\n  const deadline",
+    replace: "if (attempt === undefined) return undefined;\n  const deadline",
+  },
+  {
+    defect: "nobody wakes up for the deadline",
+    file: "controller/decide.ts",
+    find: "return { ...decision, verdict: { ...verdict, untilMs } };",
+    replace: "return decision;",
+  },
+  {
+    defect: "a deadline that has passed is waited for",
+    file: "controller/decide.ts",
+    find: "if (attempt === undefined || attempt.touched) return decision;",
+    replace: "if (attempt === undefined || attempt.marked) return decision;",
+  },
+  {
+    defect: "a domain that was undefined in the middle of its restart is waited for",
+    file: "controller/resource-rules.ts",
+    find: "  domainGone,\n",
+    replace: "",
+  },
+  {
+    defect: "the younger of two resources has the domain",
+    file: "controller/resource-rules.ts",
+    find: "return one.creationTimestamp < other.creationTimestamp;",
+    replace: "return one.creationTimestamp > other.creationTimestamp;",
+  },
+  {
+    defect: "restarts that are suspended are begun",
+    file: "controller/resource-rules.ts",
+    find: "  suspended,\n",
+    replace: "",
+  },
+  {
+    defect: "suspending restarts leaves a guest off that was stopped",
+    file: "controller/resource-rules.ts",
+    find: "if (!virtualMachine.spec.suspend || attempt === undefined || attempt.marked) return undefined;",
+    replace: "if (!virtualMachine.spec.suspend || attempt === undefined) return undefined;",
+  },
+  {
+    defect: "the least interval is a thousandth of what the policy says",
+    file: "controller/resource-rules.ts",
+    find: "const waitMs = sinceMs + minIntervalSeconds * 1000 - now.epochMs;",
+    replace: "const waitMs = sinceMs + minIntervalSeconds - now.epochMs;",
+  },
+  {
+    defect: "a wall clock that was put back makes the least interval longer",
+    file: "controller/resource-rules.ts",
+    find: "Math.min(parseTimestamp(lastRestart.endedAt) ?? 0, attempt.startedAtMs)",
+    replace: "parseTimestamp(lastRestart.endedAt) ?? 0",
+  },
+  {
+    defect: "a domain that was powered off after a failed restart is taken for a late obedience",
+    file: "controller/late-stop.ts",
+    find: "if (domain.id !== undefined || !reasons.includes(domain.reason)) return false;",
+    replace: "if (domain.id !== undefined) return false;",
+  },
+  {
+    defect: "an answer that was lost counts as success",
+    file: "controller/attempt.ts",
+    find: "return afterSilence(asked, effect, outcome.message, now);",
+    replace: "return afterSuccess(asked, effect, now);",
+  },
+  {
+    defect: "an effect that was never sent counts as success",
+    file: "controller/attempt.ts",
+    find: 'if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);',
+    replace: 'if (outcome.kind === "NotSent") return afterSuccess(attempt, effect, now);',
+  },
+  {
+    defect: "a refused mark counts as written",
+    file: "controller/attempt.ts",
+    find: "return afterRefusal(asked, effect, outcome.message, now);",
+    replace: "return { ...afterRefusal(asked, effect, outcome.message, now), marked: true };",
+  },
+  {
+    defect: "a refused signal cuts the power of a guest in mode Soft",
+    file: "controller/marked-rules.ts",
+    find: 'return forceOrFail(\n    attempt,\n    "ShutdownRefused",',
+    replace: 'return forceOrFail(\n    { ...attempt, mode: "Auto" },\n    "ShutdownRefused",',
+  },
+  {
+    defect: "a mark that was refused in part leaves no trace to let the guest go",
+    file: "controller/attempt.ts",
+    find: 'touched: attempt.touched || effect.kind === "Mark"',
+    replace: 'touched: attempt.touched || (effect.kind === "Mark" && outcome.kind === "Done")',
+  },
+  {
+    defect: "a served generation counts as requested",
+    file: "controller/request.ts",
+    find: "return restartGeneration > (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;",
+    replace:
+      "return restartGeneration >= (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;",
+  },
+  {
+    defect: "a token that was served before counts as new when it comes back",
+    file: "controller/request.ts",
+    find: 'if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");',
+    replace: "",
+  },
+  {
+    defect: "a time before the last one served counts as new",
+    file: "controller/request.ts",
+    find: "return time !== undefined && servedTime !== undefined && time < servedTime;",
+    replace: "return time !== undefined && servedTime !== undefined && time < 0;",
+  },
+  {
+    defect: "a token with control characters is written into the domain's XML",
+    file: "controller/request.ts",
+    find: "if (/\\p{C}/u.test(value))",
+    replace: "if (/\\p{Lu}{99}/u.test(value))",
+  },
+  {
+    defect: "a request is forgotten when its annotation goes",
+    file: "controller/status.ts",
+    find: 'return trigger.kind === "Requested" && !isServed(trigger.request, status) ? trigger.request : undefined;',
+    replace: "return undefined;",
+  },
+  {
+    defect: "a token that is served is not told",
+    file: "controller/status.ts",
+    find: "observedRestartToken: served.observedRestartToken ?? before.observedRestartToken,",
+    replace: "observedRestartToken: before.observedRestartToken ?? served.observedRestartToken,",
+  },
+  {
+    defect: "an older request that ends takes the baseline back",
+    file: "controller/status.ts",
+    find: "const ended = Math.max(observedRestartGeneration, status.observedRestartGeneration ?? 0);",
+    replace: "const ended = observedRestartGeneration;",
+  },
+  {
+    defect: "the status keeps telling of a domain that is gone",
+    file: "controller/status.ts",
+    find: 'case "Missing":\n      return undefined;',
+    replace: 'case "Missing":\n      return virtualMachine.status.domain;',
+  },
+  {
+    defect: "the status flaps: a condition's transition is always now",
+    file: "controller/status.ts",
+    find: "return same === undefined ? condition : { ...condition, lastTransitionTime: same.lastTransitionTime };",
+    replace: "return same === undefined ? condition : condition;",
+  },
+  {
+    defect: "the domain's memory of earlier requests is not read",
+    file: "controller/reconcile.ts",
+    find: "const told = isNews ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;",
+    replace: "const told = isNews ? virtualMachine : virtualMachine;",
+  },
+  {
+    defect: "what an older status says is being served is served again",
+    file: "controller/request.ts",
+    find: "return wasServed && request?.restartToken === attempt.request.restartToken ? undefined : request;",
+    replace: "return wasServed && request === undefined ? undefined : request;",
+  },
+  {
+    defect: "a process that is told to end begins another restart",
+    file: "controller/reconcile.ts",
+    find: "if (this.#ending && disturbsGuest(decision.verdict)) return undefined;",
+    replace: "",
+  },
+  {
+    defect: "an effect that was just refused is tried again at once, until it fails",
+    file: "controller/decide.ts",
+    find: "const decision = heldBack(settledFirst(decided, virtualMachine), now);",
+    replace: "const decision = settledFirst(decided, virtualMachine);",
+  },
+  {
+    defect: "a resource is ready while its restart is under way",
+    file: "controller/conditions.ts",
+    find: '    case "Wait":\n    case "Act":\n      return verdict;',
+    replace: '    case "Act":\n      return verdict;\n    case "Wait":',
+  },
+  {
+    defect: "a process that lost its lease goes on",
+    file: "controller/reconcile.ts",
+    find: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);",
+    replace: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease) || true;",
+  },
+  {
+    defect: "a process that lost its lease writes the status of the guest that it starts",
+    file: "controller/reconcile.ts",
+    find: "    if (!lease.isHeld()) return;\n",
+    replace: '    if (!lease.isHeld() && decision.verdict.kind !== "Act") return;\n',
+  },
+  {
+    defect: "the next holder does not wait for what the previous one has sent",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace: 'if (verdict.kind !== "Act" || now.monotonicMs >= -predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "the next holder starts what is off at once: a late signal ends that boot",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace:
+      'if (verdict.kind !== "Act" || verdict.effect.kind === "Start" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "the next holder begins a new restart at once: a late mark brings it back to life",
+    file: "controller/decide.ts",
+    find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+    replace:
+      'if (verdict.kind !== "Act" || decision.attempt?.isInherited === false || now.monotonicMs >= predecessorGoneAtMs) return decision;',
+  },
+  {
+    defect: "a process that lost its lease starts a guest also when the next holder may ask it",
+    file: "controller/lost-lease.ts",
+    find: "  if (now.monotonicMs >= goneAtMs) return false;\n",
+    replace: "  if (now.monotonicMs >= goneAtMs + 1e9) return false;\n",
+  },
+  {
+    defect: "a process that lost its lease starts what it inherited",
+    file: "controller/lost-lease.ts",
+    find: 'const wasStoppedHere = !attempt.isInherited && attempt.method !== "Start";',
+    replace: 'const wasStoppedHere = attempt.method !== "Start";',
+  },
+  {
+    defect: "a process that lost its lease starts what the next holder has brought to its end",
+    file: "controller/lost-lease.ts",
+    find: "return wasStoppedHere && next?.attempt === attempt.id && next.result === undefined;",
+    replace: "return wasStoppedHere && next !== undefined;",
+  },
 ];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
-  options: { histories: { type: "string", default: "20000" }, seed: { type: "string", default: "1" } },
+  options: {
+    histories: { type: "string", default: "20000" },
+    seed: { type: "string", default: "1" },
+    workers: { type: "string", default: "2" },
+    only: { type: "string", default: "" },
+  },
 });
 
+const waiting = mutations.filter(({ defect }) => defect.includes(values.only)).values();
+let planted = 0;
 let missed = 0;
-for (const mutation of mutations) {
-  const found = await firstViolation(mutation);
-  if (found === undefined) missed += 1;
-  console.log(
-    `${found === undefined ? "MISSED" : "found "}  ${mutation.defect}${found === undefined ? "" : `\n          ${found}`}`,
-  );
-}
-console.log(`${mutations.length - missed} of ${mutations.length} planted defects were found`);
+await Promise.all(Array.from({ length: Number(values.workers) }, () => plantNext()));
+console.log(`${planted - missed} of ${planted} planted defects were found`);
 process.exitCode = missed === 0 ? 0 : 1;
+
+/** Plants one defect after the other, beside those that do the same. */
+async function plantNext(): Promise<void> {
+  for (const mutation of waiting) {
+    const violation = await firstViolation(mutation);
+    planted += 1;
+    if (violation === undefined) missed += 1;
+    console.log(
+      violation === undefined
+        ? `MISSED  ${mutation.defect}`
+        : `found   ${mutation.defect}\n          ${violation}`,
+    );
+  }
+}
 
 /** The line of the simulation that tells of the first violation in a mutated copy; undefined where there is none. */
 async function firstViolation({ file, find, replace }: Mutation): Promise<string | undefined> {
@@ -193,19 +518,19 @@ async function firstViolation({ file, find, replace }: Mutation): Promise<string
       join(copy, file),
       source.replace(find, () => replace),
     );
-    const simulate = [
-      join(copy, "test/simulation/simulate.ts"),
-      "--histories",
-      values.histories,
-      "--seed",
-      values.seed,
-    ];
-    const output = await run(process.execPath, simulate).then(
-      () => undefined,
-      (error: unknown) => String(error),
-    );
-    if (output === undefined) return undefined;
-    return /seed \d+ violates .*/.exec(output)?.[0] ?? output.slice(0, 300);
+    const { histories, seed } = values;
+    const options = ["--histories", histories, "--seed", seed, "--workers", "1"];
+    const simulate = [join(copy, "test/simulation/simulate.ts"), ...options];
+    try {
+      await run(process.execPath, simulate);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      const violation = /seed \d+ violates .*/.exec(error.stderr)?.[0];
+      // A mutant that does not even run proves nothing.
+      if (violation === undefined) throw error;
+      return violation;
+    }
   } finally {
     await rm(copy, { recursive: true, force: true });
   }

@@ -39,12 +39,12 @@ async function printHistory(seed: number): Promise<void> {
   const { violation, lines } = await runHistory(seed, { trace: true });
   for (const line of lines.slice(0, mostLines)) console.log(line);
   if (lines.length > mostLines) console.log(`... and ${lines.length - mostLines} lines more`);
-  console.log(
-    violation === undefined
-      ? `seed ${seed} violates nothing`
-      : `seed ${seed} violates "${violation.invariant}": ${violation.how}`,
-  );
-  if (violation !== undefined) process.exitCode = 1;
+  if (violation === undefined) {
+    console.log(`seed ${seed} violates nothing`);
+    return;
+  }
+  console.error(`seed ${seed} violates "${violation.invariant}": ${violation.how}`);
+  process.exitCode = 1;
 }
 
 async function simulate(): Promise<void> {

@@ -9,8 +9,14 @@ interface Plan {
 export class Timeline {
   #monotonicMs = 1_000_000;
   #epochMs = Date.UTC(2026, 0, 1);
+  #wasSet = false;
   /** In the order of their times; those of one time in the order in which they were planned. */
   readonly #plans: Plan[] = [];
+
+  /** Whether somebody has set the wall clock. */
+  get wasSet(): boolean {
+    return this.#wasSet;
+  }
 
   now(): Instant {
     return { epochMs: this.#epochMs, monotonicMs: this.#monotonicMs };
@@ -28,9 +34,10 @@ export class Timeline {
     this.#plans.splice(index, 0, { atMs, run });
   }
 
-  /** Somebody sets the wall clock; the monotonic one does not care. */
+  /** Somebody sets the wall clock, which tells whole milliseconds; the monotonic one does not care. */
   shiftWallClock(byMs: number): void {
-    this.#epochMs += byMs;
+    this.#wasSet = true;
+    this.#epochMs += Math.round(byMs);
   }
 
   /**

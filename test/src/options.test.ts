@@ -56,7 +56,7 @@ test("no kubeconfig at all is one line that says where one is looked for", () =>
   assert.equal(stderr, "");
   const lines = stdout.trim().split("\n");
   assert.equal(lines.length, 1);
-  assert.match(lines[0] ?? "", /name a kubeconfig, set KUBECONFIG/);
+  assert.match(lines[0] ?? "", /name one by --kubeconfig, set KUBECONFIG/);
 });
 
 test("a kubeconfig that does not exist is one line that names it", () => {

@@ -16,8 +16,6 @@ const READY_WITHIN_MS = 60_000;
 export interface ApiServerOptions {
   /** Users besides the administrator, with their groups: RBAC alone says what they may do. */
   readonly users?: Readonly<Record<string, readonly string[]>>;
-  /** Further flags of kube-apiserver. */
-  readonly flags?: readonly string[];
 }
 
 /** A real API server with an etcd of its own, on free ports of 127.0.0.1. */
@@ -27,8 +25,6 @@ export interface ApiServer extends AsyncDisposable {
   readonly kubeconfig: string;
   /** The certificate authority that the server's certificate is checked with. */
   readonly caFile: string;
-  /** The bearer token of an administrator (system:masters). */
-  readonly adminToken: string;
   /** The two processes, to signal one and not the other. */
   readonly apiServer: Supervised;
   readonly etcd: Supervised;
@@ -80,7 +76,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       removes: directory,
     }),
   );
-  const flags = [...(await flagsFor(directory, etcdUrl, port)), ...(options.flags ?? [])];
+  const flags = await flagsFor(directory, etcdUrl, port);
   const apiServer = undo.use(
     await supervise({ command: binaries.apiServer(flags), logFile, removes: directory }),
   );
@@ -113,7 +109,6 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     url,
     kubeconfig,
     caFile,
-    adminToken: tokens.admin,
     apiServer,
     etcd,
     kubectlPath,

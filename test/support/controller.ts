@@ -43,6 +43,13 @@ export interface ControllerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
+/** Starts the controller of a hypervisor's domains, and resolves when it works. */
+export async function startedController(kubeconfig: string, uri: string): Promise<ControllerProcess> {
+  const controller = startController(kubeconfig, "--connect", uri);
+  await controller.logged(({ msg }) => msg === "ready");
+  return controller;
+}
+
 /** Starts the controller; it ends with this process at the latest. */
 export function startController(kubeconfig: string, ...args: string[]): ControllerProcess {
   const command = [process.execPath, main, "--kubeconfig", kubeconfig, "--log-format", "json", ...args];

@@ -17,8 +17,8 @@ export class WitnessedGuest {
   }
 
   /**
-   * Makes a call about it; `args` are those beside the domain. Rejects as Session.call does. Without `waitsFor` it goes
-   * over the connection of the events: those that libvirt sent before its reply have been heard when it resolves.
+   * Makes a call about it; `args` are those beside the domain. Rejects as Session.call does. Events that the call causes
+   * may come before its reply or after it: libvirtd sends them from different threads.
    */
   async call<A extends { dom: Domain }, R>(
     procedure: Procedure<A, R>,

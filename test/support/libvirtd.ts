@@ -32,12 +32,8 @@ export type Driver = "qemu" | "test";
 
 /** What a test may want otherwise. */
 export interface LibvirtdOptions {
-  /** Further lines of libvirtd.conf, such as `listen_tls = 1`. */
+  /** Further lines of libvirtd.conf, such as `max_workers = 1`. */
   readonly config?: readonly string[];
-  /** Further lines of qemu.conf. */
-  readonly qemuConfig?: readonly string[];
-  /** Further arguments of libvirtd, such as `--listen`. */
-  readonly args?: readonly string[];
 }
 
 /** A libvirtd of our own, apart from the host's. */
@@ -67,8 +63,6 @@ export interface Libvirtd extends AsyncDisposable {
   start(): Promise<void>;
   /** Both. */
   restart(): Promise<void>;
-  /** Resolves when the daemon answers, on the QEMU driver. */
-  waitReady(): Promise<void>;
   /** Ends the daemon and its guests and removes all their files. */
   close(): Promise<void>;
 }
@@ -93,7 +87,7 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
   const pidFile = join(directory, "libvirtd.pid");
   const daemon = undo.use(
     await supervise({
-      command: ["libvirtd", "-f", config, "-p", pidFile, ...(options.args ?? [])],
+      command: ["libvirtd", "-f", config, "-p", pidFile],
       logFile,
       env: { ...process.env, LIBVIRT_DRIVER_DIR: join(directory, "drivers") },
       binds: Object.entries(SYSTEM_DIRECTORIES).map(([name, target]) => [join(directory, name), target]),
@@ -146,7 +140,6 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
       await stop();
       await start();
     },
-    waitReady,
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -191,7 +184,6 @@ async function layOut(directory: string, options: LibvirtdOptions): Promise<stri
       "namespaces = []",
       // Needs no virtlogd.
       'stdio_handler = "file"',
-      ...(options.qemuConfig ?? []),
     ]),
   );
   const config = join(directory, "libvirtd.conf");

@@ -11,6 +11,7 @@ import type { Disconnected, DomainEvent, HypervisorInfo, SessionEvent } from "./
 import { Connections } from "./connections.ts";
 import type { WaitsFor } from "./connections.ts";
 import { listDomains } from "./list-domains.ts";
+import type { ListedDomain } from "./list-domains.ts";
 import { watchSocket } from "./socket-watch.ts";
 import { describeHypervisor, subscribe } from "./synchronize.ts";
 
@@ -109,6 +110,11 @@ export class Session {
     }
     const cause = state.status === "Waiting" ? state.error : undefined;
     throw new ConnectionError("NotConnected", `${procedure.name}: not connected to ${this.uri}`, { cause });
+  }
+
+  /** Lists all domains anew. Rejects as call() does. */
+  listDomains(): Promise<ListedDomain[]> {
+    return listDomains(this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -73,3 +73,72 @@ test("a new list replaces everything but the times at which domains stopped", ()
   assert.equal(mirror.find({ kind: "Name", name: "gone" }), undefined);
   assert.deepEqual(mirror.find({ kind: "Name", name: "web" })?.domain.lastStop, at);
 });
+
+test("a later list makes stale what runs as another boot or no longer, and nothing else", () => {
+  const mirror = new Mirror();
+  const same = { ...listed, name: "same", uuid: "00000000-0000-4000-8000-000000000001" };
+  const gone = { ...listed, name: "gone", uuid: "00000000-0000-4000-8000-000000000002" };
+  mirror.reset([listed, same, gone]);
+  const dead = { ...listed, id: undefined, state: "Shutoff", reason: "Unknown" } as const;
+  const concerned = mirror.compare([dead, same]);
+  assert.deepEqual(
+    concerned.map(({ name }) => name),
+    ["web", "gone"],
+  );
+  assert.deepEqual(
+    [listed, same, gone].map(({ name }) => mirror.find({ kind: "Name", name })?.stale),
+    [true, false, true],
+  );
+});
+
+const agentEvent = (state: "Connected" | "Disconnected"): DomainEvent => ({
+  type: "AgentLifecycle",
+  domain: { name: "web", uuid, id: 1 },
+  receivedAtMs: 1,
+  state,
+  reason: "Channel",
+});
+const found = (mirror: Mirror) => mirror.find({ kind: "UUID", uuid });
+const answer = { name: "web", uuid, id: 1, state: "Running", reason: "Booted" } as const;
+
+test("the agent's state is what the last event or the last answer said, and no answer that an event overtook", () => {
+  const mirror = new Mirror();
+  mirror.reset([listed]);
+  assert.equal(found(mirror)?.domain.agent, undefined);
+  mirror.set({ ...answer, agent: "Disconnected", knowsAgent: true }, mirror.events(uuid));
+  assert.equal(found(mirror)?.domain.agent, "Disconnected");
+  const before = mirror.events(uuid);
+  mirror.note(agentEvent("Connected"), at);
+  mirror.set({ ...answer, agent: "Disconnected", knowsAgent: true }, before);
+  assert.equal(found(mirror)?.domain.agent, "Connected");
+  // An answer that was not asked for the agent says nothing of it.
+  mirror.set(answer, mirror.events(uuid));
+  assert.equal(found(mirror)?.domain.agent, "Connected");
+  mirror.note(stopped, at);
+  assert.equal(found(mirror)?.domain.agent, undefined);
+});
+
+test("after a new connection an agent's state is to be asked for; where there was no agent, nothing is", () => {
+  const mirror = new Mirror();
+  const other = { ...listed, name: "plain", uuid: "00000000-0000-4000-8000-000000000001" };
+  mirror.reset([listed, other]);
+  mirror.note(agentEvent("Connected"), at);
+  mirror.reset([listed, other]);
+  assert.equal(found(mirror)?.knowsAgent, false);
+  assert.equal(mirror.find({ kind: "Name", name: "plain" })?.knowsAgent, true);
+  mirror.set({ ...answer, agent: "Connected", knowsAgent: true }, mirror.events(uuid));
+  assert.equal(found(mirror)?.knowsAgent, true);
+});
+
+test("of a burst of Reboot events the first counts; a later reboot counts anew, also over a new connection", () => {
+  const reboot: DomainEvent = { type: "Reboot", domain: { name: "web", uuid, id: 1 }, receivedAtMs: 1 };
+  const atMs = (monotonicMs: number) => ({ epochMs: monotonicMs, monotonicMs });
+  const mirror = new Mirror();
+  mirror.reset([listed]);
+  for (const ms of [5000, 5040, 5900]) mirror.note(reboot, atMs(ms));
+  assert.deepEqual(found(mirror)?.domain.lastReboot, atMs(5000));
+  mirror.note(reboot, atMs(7000));
+  mirror.reset([listed]);
+  mirror.note(reboot, atMs(7040));
+  assert.deepEqual(found(mirror)?.domain.lastReboot, atMs(7000));
+});
