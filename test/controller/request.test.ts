@@ -420,3 +420,19 @@ test("a token that waits behind an attempt is not lost when the generation goes 
   assert.equal(world.status.observedRestartToken, "second");
   assert.equal(world.hypervisor.boots.length, 3);
 });
+
+for (const [sentence, happens, reason] of [
+  ["libvirt is away", (world: World) => void (world.hypervisor.reachable = false), "HypervisorUnreachable"],
+  ["the domain is gone", (world: World) => void (world.hypervisor.exists = false), "DomainNotFound"],
+] as const)
+  test(`the deadline of a request whose mark was refused passes while ${sentence}: nobody asks in a tight loop`, async () => {
+    const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+    world.hypervisor.faults.push({ effect: "Mark", fault: { kind: "Refused", message: "busy" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(500);
+    happens(world);
+    world.enqueue();
+    await world.settle(1_000_000);
+    assert.equal(world.status.conditions?.find(({ type }) => type === "Ready")?.reason, reason);
+    assert.ok(world.trace.length < 20);
+  });
