@@ -1,5 +1,5 @@
 import { annotations, parseVirtualMachine, type VirtualMachine } from "../../crds/virtual-machine.ts";
-import type { Clock, Hypervisor, Key } from "../../controller/ports.ts";
+import { alwaysHeld, type Clock, type Hypervisor, type Key } from "../../controller/ports.ts";
 import { Reconciler } from "../../controller/reconcile.ts";
 import { WorkQueue } from "../../src/kubernetes/work-queue.ts";
 
@@ -51,6 +51,7 @@ export class Fleet implements AsyncDisposable {
         publish: () => {},
       },
       hypervisor,
+      lease: alwaysHeld,
       clock,
       journal: { decided: () => {}, performed: () => {} },
       cluster: "cluster",
