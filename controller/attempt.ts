@@ -27,6 +27,8 @@ export interface Attempt {
   readonly stage: RestartStage;
   readonly stageStartedAtMs: number;
   readonly startedAtMs: number;
+  /** When this process began it or took it over, on its monotonic clock. */
+  readonly begunAtMs: number;
   /** When its request was first seen, on the monotonic clock of this process: a wall clock can be set. */
   readonly requestedAtMs: number;
   /** Where it is put on record before the guest is touched. */
@@ -142,6 +144,7 @@ export function beginAttempt(
     stage: "Queued",
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
+    begunAtMs: now.monotonicMs,
     requestedAtMs: now.monotonicMs - waitedMs(request, now),
     recordIn: recordPlaceOf(policy),
     unmarkable: false,

@@ -154,11 +154,10 @@ function tooSoon({ virtualMachine, attempt, now }: Subject): ResourceRuling | un
   const { minIntervalSeconds } = virtualMachine.spec.restartPolicy;
   if (attempt === undefined || attempt.marked || lastRestart === undefined) return undefined;
   if (names(virtualMachine.metadata.annotations[annotations.skipInterval], attempt.request)) return undefined;
-  // A wall clock that was put back since then must not make the wait longer than the interval.
+  // A wall clock that is set, before the attempt or during its wait, must not make the wait longer than the interval.
   const sinceMs = Math.min(parseTimestamp(lastRestart.endedAt) ?? 0, attempt.startedAtMs);
-  const waitMs = sinceMs + minIntervalSeconds * 1000 - now.epochMs;
-  // One that was put back during the wait leaves nothing to count by.
-  if (waitMs <= 0 || sinceMs > now.epochMs) return undefined;
+  const untilMs = attempt.begunAtMs + sinceMs - attempt.startedAtMs + minIntervalSeconds * 1000;
+  if (now.monotonicMs >= untilMs) return undefined;
   const message = `the last restart ended less than ${minIntervalSeconds} s ago`;
-  return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs: now.monotonicMs + waitMs } };
+  return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs } };
 }

@@ -415,7 +415,9 @@ export class Ledger {
     const last = hypervisor.boots.at(-1);
     // And a libvirtd that was restarted does not know how it ended.
     const mayHaveObeyed = last?.end === "Shutdown" || hypervisor.domain.reason === "Unknown";
-    const isLate = mayHaveObeyed && last !== undefined && last.signals > 0;
+    // A reset, too, ends in off while the boot is marked.
+    const wasAsked = (last?.signals ?? 0) > 0 || this.#anyOf("an operator resets it");
+    const isLate = mayHaveObeyed && wasAsked;
     const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
     if (isSettled && !isLate && !this.#anyOf(...refusals))
       this.fail("an attempt whose result is on the domain starts nothing", "it did");
