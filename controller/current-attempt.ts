@@ -2,6 +2,7 @@ import type { RestartMode, RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type Trace } from "./attempt.ts";
 import { evidenceOfReboot, runningBoot } from "./boot.ts";
+import { elderOf } from "./claim.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
 import { hasMarks, lastMark } from "./ports.ts";
@@ -38,7 +39,14 @@ function adoptedAttempt(observation: Observation): Attempt | undefined {
   return attemptOfMark(observation) ?? attemptOfStatus(observation);
 }
 
-function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): Attempt | undefined {
+function attemptOfMark({
+  virtualMachine,
+  domain,
+  rivals,
+  isOrphaned,
+  now,
+  cluster,
+}: Observation): Attempt | undefined {
   const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
   if (mark === undefined || !hasMarks(domain)) return undefined;
   const { metadata, status, spec } = virtualMachine;
@@ -48,6 +56,7 @@ function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): A
     isForeign,
   };
   if (tellsOfUnended(mark, virtualMachine, cluster)) return { ...adopted, toldResult: mark.result };
+  if (isOrphaned && elderOf(virtualMachine, rivals) === undefined) return adopted;
   const isLast = mark.attempt === status.lastRestart?.id;
   return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;
 }

@@ -236,6 +236,13 @@ export interface Lease {
   readonly goneAtMs: number;
 }
 
+/** The lease of a process that shares its work with nobody. */
+export const alwaysHeld: Lease = {
+  isHeld: () => true,
+  predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
+  goneAtMs: Number.POSITIVE_INFINITY,
+};
+
 /** One moment on both clocks. */
 export interface Instant {
   /** Milliseconds since 1970, for people; it can jump. */

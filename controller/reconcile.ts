@@ -16,6 +16,7 @@ import {
   type Key,
   type Look,
   type Ports,
+  type RequestMark,
 } from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
@@ -87,13 +88,11 @@ export class Reconciler {
    * guest may be off. Answers the key under which it is brought to its end; undefined where nothing is owed.
    */
   async adoptOrphan({ uuid }: Domain): Promise<Key | undefined> {
-    const { virtualMachines, hypervisor, clock, cluster } = this.#ports;
+    const { hypervisor, clock } = this.#ports;
     const seen = await hypervisor.look({ kind: "UUID", uuid }, {});
     const mark = hasMarks(seen) ? seen.marks.next : undefined;
-    if (mark === undefined || mark.result !== undefined || mark.cluster !== cluster) return undefined;
+    if (mark === undefined || !this.#isOrphaned(mark)) return undefined;
     const key = mark.owner;
-    const isKnown = this.#memory.has(key) || virtualMachines.get(key) !== undefined;
-    if (isKnown || !virtualMachines.watches(key)) return undefined;
     const virtualMachine = departedOwner(mark, uuid);
     const { status, spec } = virtualMachine;
     const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
@@ -118,6 +117,14 @@ export class Reconciler {
     const { predecessorGoneAtMs } = lease;
     if (clock.now().monotonicMs >= predecessorGoneAtMs) return again;
     return { atMs: Math.min(again?.atMs ?? predecessorGoneAtMs, predecessorGoneAtMs) };
+  }
+
+  /** Whether a mark tells of a restart that a resource which is gone has left undone, and nobody works on. */
+  #isOrphaned({ result, cluster, owner }: RequestMark): boolean {
+    const { virtualMachines } = this.#ports;
+    if (result !== undefined || cluster !== this.#ports.cluster || !virtualMachines.watches(owner))
+      return false;
+    return !this.#memory.has(owner) && virtualMachines.get(owner) === undefined;
   }
 
   /** Asked immediately before the effect: between the two nothing is waited for. */
@@ -148,6 +155,7 @@ export class Reconciler {
       cluster,
       domain,
       rivals,
+      isOrphaned: mark !== undefined && this.#isOrphaned(mark),
       attempt,
       predecessorGoneAtMs: lease.predecessorGoneAtMs,
       now: clock.now(),

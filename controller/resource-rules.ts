@@ -1,7 +1,8 @@
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
-import { annotations, type VirtualMachine } from "../crds/virtual-machine.ts";
+import { annotations } from "../crds/virtual-machine.ts";
 import { deadlineMs, type Failure } from "./attempt.ts";
+import { elderOf } from "./claim.ts";
 import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
@@ -109,7 +110,7 @@ function domainNotFound({ domain, virtualMachine }: Subject): ResourceRuling | u
 
 /** Two resources for one domain would restart it twice: the older one has it. What was begun is finished. */
 function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): ResourceRuling | undefined {
-  const elder = rivals.find((rival) => isOlder(rival, virtualMachine));
+  const elder = elderOf(virtualMachine, rivals);
   if (elder === undefined || attempt?.marked === true) return undefined;
   const { namespace, name } = elder.metadata;
   const message = `the older VirtualMachine ${namespace}/${name} names the same domain: delete one of the two`;
@@ -127,13 +128,6 @@ function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): Re
   return {
     verdict: { kind: "Blocked", reason: "ClaimedByAnotherCluster", message, untilMs: lookAgainMs(now) },
   };
-}
-
-/** By creation, and where that is the same second, by UID. */
-function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: VirtualMachine): boolean {
-  if (one.creationTimestamp !== other.creationTimestamp)
-    return one.creationTimestamp < other.creationTimestamp;
-  return one.uid < other.uid;
 }
 
 /** What a refused mark has left on the domain is put back before the request fails. */

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import type { Effect, Hypervisor, RequestMark } from "../../controller/ports.ts";
+import { alwaysHeld, type Effect, type Hypervisor, type RequestMark } from "../../controller/ports.ts";
 import { Reconciler } from "../../controller/reconcile.ts";
 import { bootMarkUri } from "../../src/hypervisor/marks.ts";
 import { operator } from "../simulation/domain.ts";
@@ -258,7 +258,7 @@ describe("11. replies come out of order", () => {
     const process = new Reconciler({
       virtualMachines: world.api.connect(),
       hypervisor,
-      lease: { isHeld: () => true, predecessorGoneAtMs: -Infinity, goneAtMs: Infinity },
+      lease: alwaysHeld,
       clock: { now: () => world.timeline.now(), nonce: () => "0".repeat(32) },
       journal: { decided: () => {}, performed: () => {} },
       cluster: "cluster",

@@ -282,6 +282,7 @@ const observation: fc.Arbitrary<Observation> = virtualMachine.chain((resource) =
     predecessorGoneAtMs: fc.constantFrom(Number.NEGATIVE_INFINITY, now.monotonicMs + 1000),
     domain: seen,
     rivals: fc.constantFrom([], [{ ...resource, metadata: { ...resource.metadata, uid: "uid-0" } }]),
+    isOrphaned: fc.boolean(),
     attempt: maybe(attemptFor(resource)),
     now: fc.constant(now),
     nonce: fc.constant("d".repeat(32)),

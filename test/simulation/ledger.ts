@@ -252,6 +252,8 @@ export class Ledger {
     if (stopper === undefined || !hypervisor.exists || isHeld(hypervisor.domain.reason)) return;
     const status = api.stored?.status;
     if (status?.attempt !== undefined) return;
+    // It is another resource's to finish, which is not simulated.
+    if (status === undefined && api.rivals.length > 0) return;
     // Without marks, what the process and the resource knew is gone with them.
     if (stopper.recordIn === "Status" && this.#hadToForget()) return;
     // Without the marks and without the process, nothing tells that it was asked.

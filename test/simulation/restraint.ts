@@ -74,6 +74,8 @@ export class Restraint {
     const name = nameOf(attempt, effect);
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);
+    // What is marked anew is another attempt to libvirt.
+    if (outcome.kind === "Done" && effect.kind === "Mark") this.#refusedAtMs.clear();
   }
 
   #rests({ id }: Attempt, effect: Effect): void {
