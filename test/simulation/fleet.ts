@@ -51,6 +51,7 @@ export class Fleet implements AsyncDisposable {
         publish: () => {},
       },
       hypervisor,
+      lease: { isHeld: () => true, predecessorGoneAtMs: -Infinity, goneAtMs: Infinity },
       clock,
       journal: { decided: () => {}, performed: () => {} },
       cluster: "cluster",
