@@ -88,6 +88,8 @@ export interface Attempt {
   readonly refusal?: Refusal | undefined;
   /** Why the attempt cannot succeed; it ends as soon as the guest has been let go. */
   readonly failure?: Failure | undefined;
+  /** Whether it ended long ago, and only its boot, which was saved on disk then, is still to be let go. */
+  readonly isLeftover?: boolean | undefined;
   /** Whether the guest may reboot by itself again. */
   readonly released: boolean;
   /** Whether this process has put the result on the domain's own record. */

@@ -17,7 +17,7 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   if (attempt?.marked === true)
     return joinedAttempt(observation, withToldResult(attempt, observation), trigger);
   // An attempt that waits may have begun before the domain could be asked what it remembers.
-  const adopted = adoptedAttempt(observation);
+  const adopted = adoptedAttempt(observation, trigger);
   // Its own mark, when that was refused, proves nothing: it is written again.
   if (adopted !== undefined && adopted.id !== attempt?.id) return adopted;
   if (attempt !== undefined)
@@ -35,18 +35,14 @@ function withToldResult(attempt: Attempt, { domain }: Observation): Attempt {
 }
 
 /** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
-function adoptedAttempt(observation: Observation): Attempt | undefined {
-  return attemptOfMark(observation) ?? attemptOfStatus(observation);
+function adoptedAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
+  return attemptOfMark(observation, trigger) ?? attemptOfStatus(observation);
 }
 
-function attemptOfMark({
-  virtualMachine,
-  domain,
-  rivals,
-  isOrphaned,
-  now,
-  cluster,
-}: Observation): Attempt | undefined {
+function attemptOfMark(
+  { virtualMachine, domain, rivals, isOrphaned, now, cluster }: Observation,
+  trigger: Trigger,
+): Attempt | undefined {
   const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
   if (mark === undefined || !hasMarks(domain)) return undefined;
   const { metadata, status, spec } = virtualMachine;
@@ -57,6 +53,10 @@ function attemptOfMark({
   };
   if (tellsOfUnended(mark, virtualMachine, cluster)) return { ...adopted, toldResult: mark.result };
   if (isOrphaned && elderOf(virtualMachine, rivals) === undefined) return adopted;
+  // A boot that was marked, saved and restored after its attempt had ended still does not reboot as it should.
+  const isLeftover =
+    domain.domain.reason === "Restored" && domain.marks.bootMark && trigger.kind !== "Requested";
+  if (isLeftover && mark.result !== undefined) return { ...adopted, isLeftover };
   const isLast = mark.attempt === status.lastRestart?.id;
   return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;
 }

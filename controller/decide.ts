@@ -94,6 +94,7 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
     throw new Error("the rules for an attempt cover every state; this one fell through");
   const { attempt = subject.attempt } = ruling;
   if (!("verdict" in ruling)) return decideAttempt({ ...subject, attempt }, trigger);
+  if (ruling.verdict.kind === "Rest") return { ...ruling, trigger, attempt: undefined };
   const failure = heldUpTooLong(subject, ruling.verdict);
   return failure === undefined
     ? { ...ruling, trigger, attempt }

@@ -631,3 +631,22 @@ test("a resource finishes what another one, which is gone, has begun with its do
     "what the other one asked for is no request of this one",
   );
 });
+
+test("a guest that was saved in the middle of a restart and restored after it has failed may reboot by itself again", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.stop("Saved");
+  await world.settle(100_000);
+  assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+  const { history } = world.status;
+  world.hypervisor.start();
+  await world.settle();
+  assert.equal(world.hypervisor.running?.onReboot, "restart");
+  assert.deepEqual(world.status.history, history, "it is told once");
+  world.api.apply({ restartGeneration: 2 });
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 100 };
+  await world.settle();
+  assert.equal(world.status.lastRestart.result, "Succeeded");
+});

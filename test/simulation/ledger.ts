@@ -228,8 +228,7 @@ export class Ledger {
     // A reboot in place leaves its boot as it is.
     if (marked !== undefined && (marked.end === undefined || marked.inPlace.some(({ by }) => by === id)))
       return;
-    if (this.#processWasLost() || this.#anyOf(...refusals, "an effect's answer is lost", restoredBackup))
-      return;
+    if (this.#hadToForget() || this.#anyOf(...refusals, "an effect's answer is lost")) return;
     const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
     const truth = marked?.endedBy === id ? ended : "Start";
     // An operator who presses the same button leaves the same trace.

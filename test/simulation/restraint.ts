@@ -51,15 +51,12 @@ export class Restraint {
     if (this.#world.isEnding && !["Start", "Release", "Settle"].includes(verdict.effect.kind))
       this.#fail("a process that is to end begins nothing", verdict.effect.kind);
     // A look that takes long is older than what is decided from it.
-    if (seen === undefined) return;
     if (this.#hasHappened("libvirt becomes slow")) return;
+    if (verdict.effect.kind === "Shutdown" || verdict.effect.kind === "Reboot") this.#asks(attempt);
+    if (seen === undefined) return;
     switch (verdict.effect.kind) {
       case "Mark":
         this.#begins(attempt, seen);
-        return;
-      case "Shutdown":
-      case "Reboot":
-        this.#asks(attempt);
         return;
       case "Destroy":
       case "Reset":
