@@ -5,7 +5,16 @@ import { unmarkedRules } from "./unmarked-rules.ts";
 
 /** The rules about a restart under way, in order. */
 export function attemptRules(attempt: Attempt): readonly AttemptRule[] {
-  return [endedBefore, concluded, failed, ...(attempt.marked ? markedRules : unmarkedRules)];
+  return [leftover, endedBefore, concluded, failed, ...(attempt.marked ? markedRules : unmarkedRules)];
+}
+
+/** The attempt ended while its boot was saved on disk: the boot is let go now that it runs again. */
+function leftover({ attempt, domain }: AttemptSubject): Ruling | undefined {
+  if (attempt.isLeftover !== true) return undefined;
+  if (attempt.released || domain.id === undefined) return { verdict: { kind: "Rest" } };
+  const message = "the guest of an earlier restart was restored, and may reboot by itself again";
+  const effect = { kind: "Release", attempt: attempt.id } as const;
+  return { verdict: { kind: "Act", effect, reason: "Restarted", message, announce: false } };
 }
 
 /** The attempt ended long ago, and only the status does not know: after a lost write, or from an older backup. */

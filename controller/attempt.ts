@@ -27,6 +27,8 @@ export interface Attempt {
   readonly stage: RestartStage;
   readonly stageStartedAtMs: number;
   readonly startedAtMs: number;
+  /** When this process began it or took it over, on its monotonic clock. */
+  readonly begunAtMs: number;
   /** When its request was first seen, on the monotonic clock of this process: a wall clock can be set. */
   readonly requestedAtMs: number;
   /** Where it is put on record before the guest is touched. */
@@ -86,12 +88,16 @@ export interface Attempt {
   readonly refusal?: Refusal | undefined;
   /** Why the attempt cannot succeed; it ends as soon as the guest has been let go. */
   readonly failure?: Failure | undefined;
+  /** Whether it ended long ago, and only its boot, which was saved on disk then, is still to be let go. */
+  readonly isLeftover?: boolean | undefined;
   /** Whether the guest may reboot by itself again. */
   readonly released: boolean;
   /** Whether this process has put the result on the domain's own record. */
   readonly settled: boolean;
   /** How the attempt ends: it is not judged again once that is on the domain's record. */
   readonly conclusion?: (Verdict & { kind: "End" }) | undefined;
+  /** The result that was on the domain's own record when it was adopted: of one that a guest obeyed too late. */
+  readonly adoptedResult?: RestartResult | undefined;
   /** The result that the domain's own record tells of, where the status has not heard of it. */
   readonly toldResult?: RestartResult | undefined;
 }
@@ -140,6 +146,7 @@ export function beginAttempt(
     stage: "Queued",
     stageStartedAtMs: now.epochMs,
     startedAtMs: now.epochMs,
+    begunAtMs: now.monotonicMs,
     requestedAtMs: now.monotonicMs - waitedMs(request, now),
     recordIn: recordPlaceOf(policy),
     unmarkable: false,
@@ -191,7 +198,7 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
 /** What is on record of an attempt, on the domain or in the status. */
 export type Trace = Pick<
   RequestMark,
-  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "inPlace" | "bootId"
+  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId"
 >;
 
 /**
@@ -219,6 +226,7 @@ export function adoptAttempt(
     marked: true,
     touched: true,
     isInherited: true,
+    adoptedResult: trace.result,
     method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, recordIn, known)),
     inPlace,
     bootId: trace.bootId,

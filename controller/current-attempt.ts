@@ -2,9 +2,10 @@ import type { RestartMode, RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type Trace } from "./attempt.ts";
 import { evidenceOfReboot, runningBoot } from "./boot.ts";
+import { elderOf } from "./claim.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
-import { hasMarks } from "./ports.ts";
+import { hasMarks, lastMark } from "./ports.ts";
 import { joined, tellsOfUnended, type Trigger } from "./request.ts";
 
 /**
@@ -13,9 +14,10 @@ import { joined, tellsOfUnended, type Trigger } from "./request.ts";
  */
 export function currentAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
   const { virtualMachine, attempt, now, nonce } = observation;
-  if (attempt?.marked === true) return joinedAttempt(observation, attempt, trigger);
+  if (attempt?.marked === true)
+    return joinedAttempt(observation, withToldResult(attempt, observation), trigger);
   // An attempt that waits may have begun before the domain could be asked what it remembers.
-  const adopted = adoptedAttempt(observation);
+  const adopted = adoptedAttempt(observation, trigger);
   // Its own mark, when that was refused, proves nothing: it is written again.
   if (adopted !== undefined && adopted.id !== attempt?.id) return adopted;
   if (attempt !== undefined)
@@ -24,15 +26,25 @@ export function currentAttempt(observation: Observation, trigger: Trigger): Atte
   return beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now);
 }
 
-/** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
-function adoptedAttempt(observation: Observation): Attempt | undefined {
-  return attemptOfMark(observation) ?? attemptOfStatus(observation);
+/** The process that began an adopted attempt may have put a result on the domain since, which was late. */
+function withToldResult(attempt: Attempt, { domain }: Observation): Attempt {
+  const mark = hasMarks(domain) ? domain.marks.next : undefined;
+  const isNews =
+    attempt.isInherited && attempt.conclusion === undefined && mark?.result !== attempt.adoptedResult;
+  return isNews && mark?.attempt === attempt.id ? { ...attempt, toldResult: mark.result } : attempt;
 }
 
-function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): Attempt | undefined {
-  if (!hasMarks(domain)) return undefined;
-  const mark = domain.marks.next;
-  if (mark === undefined) return undefined;
+/** What an earlier process, or a deleted resource of the same name, began and did not bring to its end. */
+function adoptedAttempt(observation: Observation, trigger: Trigger): Attempt | undefined {
+  return attemptOfMark(observation, trigger) ?? attemptOfStatus(observation);
+}
+
+function attemptOfMark(
+  { virtualMachine, domain, rivals, isOrphaned, now, cluster }: Observation,
+  trigger: Trigger,
+): Attempt | undefined {
+  const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+  if (mark === undefined || !hasMarks(domain)) return undefined;
   const { metadata, status, spec } = virtualMachine;
   const isForeign = mark.resource !== metadata.uid;
   const adopted = {
@@ -40,6 +52,11 @@ function attemptOfMark({ virtualMachine, domain, now, cluster }: Observation): A
     isForeign,
   };
   if (tellsOfUnended(mark, virtualMachine, cluster)) return { ...adopted, toldResult: mark.result };
+  if (isOrphaned && elderOf(virtualMachine, rivals) === undefined) return adopted;
+  // A boot that was marked, saved and restored after its attempt had ended still does not reboot as it should.
+  const isLeftover =
+    domain.domain.reason === "Restored" && domain.marks.bootMark && trigger.kind !== "Requested";
+  if (isLeftover && mark.result !== undefined) return { ...adopted, isLeftover };
   const isLast = mark.attempt === status.lastRestart?.id;
   return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;
 }

@@ -41,14 +41,14 @@ function settledFirst(decision: Decision, { virtualMachine, cluster }: Observati
 }
 
 /** What is held up is looked at again when its deadline passes, at the latest. */
-function untilDeadline(decision: Decision, { virtualMachine }: Observation): Decision {
+function untilDeadline(decision: Decision, { virtualMachine, now }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (attempt === undefined) return decision;
   // What has touched a domain knows no deadline for a hypervisor that does not answer: it may have to start its guest.
   const isHeldUp = verdict.kind === "Blocked" || (verdict.kind === "Unavailable" && !attempt.touched);
   if (!isHeldUp) return decision;
   const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
-  if (deadline === undefined) return decision;
+  if (deadline === undefined || deadline <= now.monotonicMs) return decision;
   const untilMs = Math.min(verdict.untilMs ?? Number.POSITIVE_INFINITY, deadline);
   return { ...decision, verdict: { ...verdict, untilMs } };
 }
@@ -94,6 +94,7 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
     throw new Error("the rules for an attempt cover every state; this one fell through");
   const { attempt = subject.attempt } = ruling;
   if (!("verdict" in ruling)) return decideAttempt({ ...subject, attempt }, trigger);
+  if (ruling.verdict.kind === "Rest") return { ...ruling, trigger, attempt: undefined };
   const failure = heldUpTooLong(subject, ruling.verdict);
   return failure === undefined
     ? { ...ruling, trigger, attempt }

@@ -18,6 +18,8 @@ export interface Observation {
   domain: Glance | Look;
   /** Other resources that name the same domain. */
   rivals: readonly VirtualMachine[];
+  /** Whether the domain tells of a restart that a resource which is gone has left undone, and nobody works on. */
+  isOrphaned: boolean;
   /** The attempt as this process knows it. */
   attempt: Attempt | undefined;
   /** Until when an effect that the previous holder of the lease sent may still happen, on the monotonic clock. */

@@ -247,9 +247,10 @@ function boot({ attempt, domain, marks }: AttemptSubject): Boot {
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped({ method }: Attempt, { reason }: Domain): RestartMethod | undefined {
+function howItStopped({ method, recordIn }: Attempt, { reason }: Domain): RestartMethod | undefined {
   if (method === "Soft" && !gentleReasons.has(reason)) return "Start";
-  if (method !== undefined) return method;
+  // Of one that only the status has on record, nobody can tell whether it was off before.
+  if (method !== undefined || recordIn === "Status") return method;
   // An adopted attempt that may have been forced: the domain says whether it was.
   if (reason === "Shutdown") return "Soft";
   return reason === "Destroyed" ? "Hard" : undefined;

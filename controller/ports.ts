@@ -135,6 +135,14 @@ export interface Marks {
   next?: RequestMark | undefined;
 }
 
+/**
+ * The last request that the domain tells of: where somebody defined it anew, and the next boot will carry no mark, the
+ * running boot may still carry one.
+ */
+export function lastMark({ live, next }: Marks): RequestMark | undefined {
+  return next ?? live;
+}
+
 /** XML namespace of the request mark in the domain's metadata: one a domain, replaced by each request. */
 export const requestMarkUri = "https://warmboot.dev/request";
 
@@ -227,6 +235,13 @@ export interface Lease {
    */
   readonly goneAtMs: number;
 }
+
+/** The lease of a process that shares its work with nobody. */
+export const alwaysHeld: Lease = {
+  isHeld: () => true,
+  predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
+  goneAtMs: Number.POSITIVE_INFINITY,
+};
 
 /** One moment on both clocks. */
 export interface Instant {

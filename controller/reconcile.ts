@@ -7,7 +7,17 @@ import { isOwedWithoutLease } from "./lost-lease.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
-import { hasMarks, type Domain, type Effect, type Glance, type Key, type Look, type Ports } from "./ports.ts";
+import {
+  hasMarks,
+  lastMark,
+  type Domain,
+  type Effect,
+  type Glance,
+  type Key,
+  type Look,
+  type Ports,
+  type RequestMark,
+} from "./ports.ts";
 import { departedOwner, readTriggers, withServedBefore } from "./request.ts";
 import { computeStatus } from "./status.ts";
 
@@ -78,13 +88,11 @@ export class Reconciler {
    * guest may be off. Answers the key under which it is brought to its end; undefined where nothing is owed.
    */
   async adoptOrphan({ uuid }: Domain): Promise<Key | undefined> {
-    const { virtualMachines, hypervisor, clock, cluster } = this.#ports;
+    const { hypervisor, clock } = this.#ports;
     const seen = await hypervisor.look({ kind: "UUID", uuid }, {});
     const mark = hasMarks(seen) ? seen.marks.next : undefined;
-    if (mark === undefined || mark.result !== undefined || mark.cluster !== cluster) return undefined;
+    if (mark === undefined || !this.#isOrphaned(mark)) return undefined;
     const key = mark.owner;
-    const isKnown = this.#memory.has(key) || virtualMachines.get(key) !== undefined;
-    if (isKnown || !virtualMachines.watches(key)) return undefined;
     const virtualMachine = departedOwner(mark, uuid);
     const { status, spec } = virtualMachine;
     const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
@@ -111,6 +119,14 @@ export class Reconciler {
     return { atMs: Math.min(again?.atMs ?? predecessorGoneAtMs, predecessorGoneAtMs) };
   }
 
+  /** Whether a mark tells of a restart that a resource which is gone has left undone, and nobody works on. */
+  #isOrphaned({ result, cluster, owner }: RequestMark): boolean {
+    const { virtualMachines } = this.#ports;
+    if (result !== undefined || cluster !== this.#ports.cluster || !virtualMachines.watches(owner))
+      return false;
+    return !this.#memory.has(owner) && virtualMachines.get(owner) === undefined;
+  }
+
   /** Asked immediately before the effect: between the two nothing is waited for. */
   #mayCarryOut(observation: Observation, decision: Decision): boolean {
     const { verdict } = decision;
@@ -130,14 +146,16 @@ export class Reconciler {
     const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
     const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
     // What this process has begun itself it knows better than the mark that it wrote then.
-    const isNews = hasMarks(domain) && domain.marks.next?.attempt !== attempt?.id;
-    const told = isNews ? withServedBefore(virtualMachine, domain.marks.next, cluster) : virtualMachine;
+    const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
+    const isNews = mark?.attempt !== attempt?.id;
+    const told = isNews ? withServedBefore(virtualMachine, mark, cluster) : virtualMachine;
     return {
       virtualMachine: told,
       stored,
       cluster,
       domain,
       rivals,
+      isOrphaned: mark !== undefined && this.#isOrphaned(mark),
       attempt,
       predecessorGoneAtMs: lease.predecessorGoneAtMs,
       now: clock.now(),

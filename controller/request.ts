@@ -192,17 +192,21 @@ function readToken({ metadata, status }: VirtualMachine): Token {
   if (/\p{C}/u.test(value))
     return invalid(served, annotations.restart, "contains a character that cannot be printed");
   if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");
-  // A revert moves the baseline back; what lies between it and the newest value served is no news either.
-  if (servedTokens(status).some((served) => isOlder(value, served)))
-    return revertedToken(value, "is older than one that was served");
-  return { kind: "New", value };
+  return newUnlessOlder(value, status);
+}
+
+/** A revert moves the baseline back; what lies between it and the newest time served is no news either. */
+function newUnlessOlder(value: string, status: VirtualMachineStatus): Token {
+  return servedTokens(status).some((served) => isOlder(value, served))
+    ? revertedToken(value, "is older than one that was served")
+    : { kind: "New", value };
 }
 
 function recordedToken(status: VirtualMachineStatus): Token {
   const recorded = status.request?.restartToken;
   return recorded === undefined || servedTokens(status).includes(recorded)
     ? { kind: "Served" }
-    : { kind: "New", value: recorded };
+    : newUnlessOlder(recorded, status);
 }
 
 function servedTokens(status: VirtualMachineStatus): (string | undefined)[] {

@@ -1,7 +1,8 @@
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
-import { annotations, type VirtualMachine } from "../crds/virtual-machine.ts";
+import { annotations } from "../crds/virtual-machine.ts";
 import { deadlineMs, type Failure } from "./attempt.ts";
+import { elderOf } from "./claim.ts";
 import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
@@ -109,7 +110,7 @@ function domainNotFound({ domain, virtualMachine }: Subject): ResourceRuling | u
 
 /** Two resources for one domain would restart it twice: the older one has it. What was begun is finished. */
 function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): ResourceRuling | undefined {
-  const elder = rivals.find((rival) => isOlder(rival, virtualMachine));
+  const elder = elderOf(virtualMachine, rivals);
   if (elder === undefined || attempt?.marked === true) return undefined;
   const { namespace, name } = elder.metadata;
   const message = `the older VirtualMachine ${namespace}/${name} names the same domain: delete one of the two`;
@@ -127,13 +128,6 @@ function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): Re
   return {
     verdict: { kind: "Blocked", reason: "ClaimedByAnotherCluster", message, untilMs: lookAgainMs(now) },
   };
-}
-
-/** By creation, and where that is the same second, by UID. */
-function isOlder({ metadata: one }: VirtualMachine, { metadata: other }: VirtualMachine): boolean {
-  if (one.creationTimestamp !== other.creationTimestamp)
-    return one.creationTimestamp < other.creationTimestamp;
-  return one.uid < other.uid;
 }
 
 /** What a refused mark has left on the domain is put back before the request fails. */
@@ -160,11 +154,10 @@ function tooSoon({ virtualMachine, attempt, now }: Subject): ResourceRuling | un
   const { minIntervalSeconds } = virtualMachine.spec.restartPolicy;
   if (attempt === undefined || attempt.marked || lastRestart === undefined) return undefined;
   if (names(virtualMachine.metadata.annotations[annotations.skipInterval], attempt.request)) return undefined;
-  // A wall clock that was put back since then must not make the wait longer than the interval.
+  // A wall clock that is set, before the attempt or during its wait, must not make the wait longer than the interval.
   const sinceMs = Math.min(parseTimestamp(lastRestart.endedAt) ?? 0, attempt.startedAtMs);
-  const waitMs = sinceMs + minIntervalSeconds * 1000 - now.epochMs;
-  // One that was put back during the wait leaves nothing to count by.
-  if (waitMs <= 0 || sinceMs > now.epochMs) return undefined;
+  const untilMs = attempt.begunAtMs + sinceMs - attempt.startedAtMs + minIntervalSeconds * 1000;
+  if (now.monotonicMs >= untilMs) return undefined;
   const message = `the last restart ended less than ${minIntervalSeconds} s ago`;
-  return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs: now.monotonicMs + waitMs } };
+  return { verdict: { kind: "Blocked", reason: "MinInterval", message, untilMs } };
 }

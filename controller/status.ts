@@ -35,7 +35,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
   const conditions = conditionsFor({ observation, verdict, attempt: inFlight, lastRestart });
   return {
     ...past,
-    request: waitingRequest(decision.trigger, past) ?? inFlight?.request,
+    request: waitingRequest(decision.trigger, before.request, past) ?? inFlight?.request,
     domain: domainStatus(observation),
     attempt: inFlight && attemptStatus(inFlight),
     conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
@@ -44,10 +44,23 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
 
 /**
  * The request that is recorded so that it outlives its annotation: also one that came too late for the attempt
- * in flight, and gets a restart of its own after it.
+ * in flight, and gets a restart of its own after it. A generation that goes back takes no token with it.
  */
-function waitingRequest(trigger: Trigger, status: VirtualMachineStatus): RestartRequest | undefined {
-  return trigger.kind === "Requested" && !isServed(trigger.request, status) ? trigger.request : undefined;
+function waitingRequest(
+  trigger: Trigger,
+  recorded: RestartRequest | undefined,
+  status: VirtualMachineStatus,
+): RestartRequest | undefined {
+  const request = trigger.kind === "Reverted" ? byToken(recorded) : requested(trigger);
+  return request === undefined || isServed(request, status) ? undefined : request;
+}
+
+function requested(trigger: Trigger): RestartRequest | undefined {
+  return trigger.kind === "Requested" ? trigger.request : undefined;
+}
+
+function byToken(request: RestartRequest | undefined): RestartRequest | undefined {
+  return request?.restartToken === undefined ? undefined : { ...request, restartGeneration: undefined };
 }
 
 /** An ended request never takes the baseline back; only a revert does. */

@@ -3,7 +3,7 @@ import { Session, type SessionEvent } from "libvirt";
 import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { NoticeReason } from "../controller/notice.ts";
-import type { Lease } from "../controller/ports.ts";
+import { alwaysHeld } from "../controller/ports.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
@@ -19,13 +19,6 @@ import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
 const farewellMs = 5000;
-
-/** One process, without leader election. */
-const alwaysHeld: Lease = {
-  isHeld: () => true,
-  predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
-  goneAtMs: Number.POSITIVE_INFINITY,
-};
 
 /**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in

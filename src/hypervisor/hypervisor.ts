@@ -135,8 +135,11 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
         const { lastStop } = this.#mirror.find(reference)?.domain ?? {};
+        // A boot that is known to run is only compared with what is asked for last: its ID never comes again on this
+        // connection. What has made way for another since is found out by that, too.
+        const isKnown = look === 1 && !entry.stale && entry.domain.id !== undefined;
         const [before, persistent, next] = await Promise.all([
-          this.#refresh(entry.domain, calls),
+          isKnown ? entry.domain : this.#refresh(entry.domain, calls),
           calls.isPersistent(),
           calls.requestMark("Config"),
         ]);

@@ -131,6 +131,7 @@ async function observed(restarts: number, fits: (verdict: Verdict) => boolean): 
       cluster: "cluster",
       domain,
       rivals: [],
+      isOrphaned: false,
       attempt,
       predecessorGoneAtMs: Number.NEGATIVE_INFINITY,
       now,

@@ -172,3 +172,16 @@ test("a guest rebooted in place while the controller was dead: its agent's boot 
   assert.deepEqual(lastRestart.evidence, ["BootIDChanged"]);
   assert.deepEqual(world.hypervisor.effects, ["Mark", "Reboot", "Settle"]);
 });
+
+test("a domain is defined anew while its new boot is verified, and the controller dies: the running boot still tells that it is the new one", async () => {
+  const world = new World({ restartPolicy: { verifyGuest: { timeoutSeconds: 30 } } });
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(10_000);
+  world.hypervisor.undefine();
+  world.hypervisor.define();
+  world.restartController();
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.observedRestartGeneration, 1);
+});

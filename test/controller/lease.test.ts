@@ -111,3 +111,18 @@ test("a mark that comes late is found, although nobody asks for its restart any 
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(world.status.observedRestartToken, "a");
 });
+
+test("a result that the previous holder puts on record late ends the restart: what crashed since stays off", async () => {
+  const world = new World({ restartPolicy: { mode: "Hard" } });
+  await world.settle();
+  world.hypervisor.beforeEffect = (effect) => {
+    if (effect === "Start") world.plan({ at: "BehindEffect", forMs: 35_000, lateMs: 30_000 });
+  };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(10_000);
+  world.hypervisor.stop("Crashed");
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.reason, "ServedBefore");
+});

@@ -403,3 +403,36 @@ for (const [sentence, byMs] of [
     assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
   });
 }
+
+test("a token that waits behind an attempt is not lost when the generation goes back and the annotation is removed", async () => {
+  const world = await settledWorld({ restartGeneration: 5 });
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 60_000 };
+  world.api.annotate({ restart: "first" });
+  // Too late to join: the new boot runs already, and its guest agent is waited for.
+  world.api.apply({ restartPolicy: { verifyGuest: { timeoutSeconds: 30 } } });
+  await world.settle(61_000);
+  world.api.annotate({ restart: "second" });
+  await world.settle(1000);
+  world.api.apply({ restartGeneration: 4 });
+  await world.settle(1000);
+  world.api.annotate({ restart: undefined });
+  await world.settle();
+  assert.equal(world.status.observedRestartToken, "second");
+  assert.equal(world.hypervisor.boots.length, 3);
+});
+
+for (const [sentence, happens, reason] of [
+  ["libvirt is away", (world: World) => void (world.hypervisor.reachable = false), "HypervisorUnreachable"],
+  ["the domain is gone", (world: World) => void (world.hypervisor.exists = false), "DomainNotFound"],
+] as const)
+  test(`the deadline of a request whose mark was refused passes while ${sentence}: nobody asks in a tight loop`, async () => {
+    const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+    world.hypervisor.faults.push({ effect: "Mark", fault: { kind: "Refused", message: "busy" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(500);
+    happens(world);
+    world.enqueue();
+    await world.settle(1_000_000);
+    assert.equal(world.status.conditions?.find(({ type }) => type === "Ready")?.reason, reason);
+    assert.ok(world.trace.length < 20);
+  });

@@ -609,3 +609,44 @@ test("a guest that was migrated away after it was asked did not shut down when a
   assert.equal(world.status.lastRestart?.result, "Succeeded");
   assert.equal(world.status.lastRestart.method, "Start");
 });
+
+test("a resource finishes what another one, which is gone, has begun with its domain", async () => {
+  const world = new World({}, { off: true });
+  const mark = {
+    attempt: "f".repeat(32),
+    cluster: "cluster",
+    resource: "uid-of-the-other",
+    owner: "default/another",
+    request: { restartGeneration: 3, requestedAt: "2026-01-01T00:00:00.000Z" },
+    servedBefore: {},
+    startedAtMs: 0,
+  };
+  await world.hypervisor.perform(world.hypervisor.domain, { kind: "Mark", mark, running: false });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 1);
+  assert.equal(world.hypervisor.nextMark?.result, "Succeeded");
+  assert.equal(
+    world.status.observedRestartGeneration,
+    0,
+    "what the other one asked for is no request of this one",
+  );
+});
+
+test("a guest that was saved in the middle of a restart and restored after it has failed may reboot by itself again", async () => {
+  const world = await settledWorld({ restartPolicy: { deadlineSeconds: 60 } });
+  world.hypervisor.guest = { kind: "Deaf" };
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  world.hypervisor.stop("Saved");
+  await world.settle(100_000);
+  assert.equal(world.status.lastRestart?.reason, "DeadlineExceeded");
+  const { history } = world.status;
+  world.hypervisor.start();
+  await world.settle();
+  assert.equal(world.hypervisor.running?.onReboot, "restart");
+  assert.deepEqual(world.status.history, history, "it is told once");
+  world.api.apply({ restartGeneration: 2 });
+  world.hypervisor.guest = { kind: "Obeys", afterMs: 100 };
+  await world.settle();
+  assert.equal(world.status.lastRestart.result, "Succeeded");
+});

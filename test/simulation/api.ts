@@ -156,8 +156,9 @@ export class ModelClient implements VirtualMachines {
     this.#cachedVersion = older.#cachedVersion;
   }
 
-  get(_key: Key): VirtualMachine | undefined {
-    return this.#cached;
+  get(key: Key): VirtualMachine | undefined {
+    const { namespace, name } = this.#cached?.metadata ?? {};
+    return key === `${namespace}/${name}` ? this.#cached : undefined;
   }
 
   watches(): boolean {

@@ -78,10 +78,8 @@ export class Ledger {
   /** What has happened so far, by name. */
   readonly #happenings = new Set<string>();
   readonly #disturbances: ReadonlySet<string>;
-  /** A restored backup can bring a generation up again that was lowered since: that is another request. */
-  #restores = 0;
-  /** How often each generation was lowered to. */
-  readonly #lowerings = new Map<number, number>();
+  /** How often a lowered generation or a restored backup has made one a request again that had been served. */
+  #baselines = 0;
   #stoppedAtMs = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #writesAtRest = 0;
@@ -128,15 +126,12 @@ export class Ledger {
   /** Something is about to happen. */
   happens(name: string): void {
     this.#happenings.add(name);
-    if (name === restoredBackup) this.#restores += 1;
+    if (name === restoredBackup) this.#baselines += 1;
   }
 
-  /** It has happened: new requests may be there. A generation that is lowered to can be asked for once more. */
-  happened(name?: string): void {
+  /** It has happened: new requests may be there. */
+  happened(): void {
     const { stored } = this.#world.api;
-    const generation = stored?.spec.restartGeneration ?? 0;
-    if (name === "restartGeneration is lowered")
-      this.#lowerings.set(generation, (this.#lowerings.get(generation) ?? 0) + 1);
     const now = this.#world.timeline.now().monotonicMs;
     const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
     for (const name of names)
@@ -149,6 +144,9 @@ export class Ledger {
     if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
       this.#token = trigger.request.restartToken;
     this.#restraint.decided(decision, seen);
+    // From a lower baseline on, the generations above it are asked for anew.
+    if (verdict.kind === "Rebase" && verdict.served.observedRestartGeneration !== undefined)
+      this.#baselines += 1;
     if (attempt === undefined) return;
     const deeds = this.#of(attempt);
     deeds.recordIn = attempt.recordIn;
@@ -230,8 +228,7 @@ export class Ledger {
     // A reboot in place leaves its boot as it is.
     if (marked !== undefined && (marked.end === undefined || marked.inPlace.some(({ by }) => by === id)))
       return;
-    if (this.#processWasLost() || this.#anyOf(...refusals, "an effect's answer is lost", restoredBackup))
-      return;
+    if (this.#hadToForget() || this.#anyOf(...refusals, "an effect's answer is lost")) return;
     const ended = marked?.end === "Shutdown" ? "Soft" : "Hard";
     const truth = marked?.endedBy === id ? ended : "Start";
     // An operator who presses the same button leaves the same trace.
@@ -254,6 +251,8 @@ export class Ledger {
     if (stopper === undefined || !hypervisor.exists || isHeld(hypervisor.domain.reason)) return;
     const status = api.stored?.status;
     if (status?.attempt !== undefined) return;
+    // It is another resource's to finish, which is not simulated.
+    if (status === undefined && api.rivals.length > 0) return;
     // Without marks, what the process and the resource knew is gone with them.
     if (stopper.recordIn === "Status" && this.#hadToForget()) return;
     // Without the marks and without the process, nothing tells that it was asked.
@@ -415,7 +414,9 @@ export class Ledger {
     const last = hypervisor.boots.at(-1);
     // And a libvirtd that was restarted does not know how it ended.
     const mayHaveObeyed = last?.end === "Shutdown" || hypervisor.domain.reason === "Unknown";
-    const isLate = mayHaveObeyed && last !== undefined && last.signals > 0;
+    // A reset, too, ends in off while the boot is marked.
+    const wasAsked = (last?.signals ?? 0) > 0 || this.#anyOf("an operator resets it");
+    const isLate = mayHaveObeyed && wasAsked;
     const isSettled = hypervisor.nextMark?.attempt === attempt && hypervisor.nextMark.result !== undefined;
     if (isSettled && !isLate && !this.#anyOf(...refusals))
       this.fail("an attempt whose result is on the domain starts nothing", "it did");
@@ -479,12 +480,7 @@ export class Ledger {
     const known = this.#deeds.get(id);
     if (known !== undefined) return known;
     const deeds: Deeds = {
-      request: [
-        nameOf(request),
-        `lowered to ${this.#lowerings.get(request.restartGeneration ?? 0) ?? 0} times`,
-        `of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}`,
-        `restore ${this.#restores}`,
-      ].join(", "),
+      request: `${nameOf(request)} of ${this.#world.api.stored?.metadata.uid ?? "a deleted resource"}, baseline ${this.#baselines}`,
       recordIn: attempt.recordIn,
       inPlace: false,
       marked: undefined,

@@ -436,7 +436,7 @@ const mutations: readonly Mutation[] = [
     defect: "the next holder does not wait for what the previous one has sent",
     file: "controller/decide.ts",
     find: 'if (verdict.kind !== "Act" || now.monotonicMs >= predecessorGoneAtMs) return decision;',
-    replace: 'if (verdict.kind !== "Act" || now.monotonicMs >= -predecessorGoneAtMs) return decision;',
+    replace: 'if (verdict.kind !== "Act" || now.monotonicMs >= 0) return decision;',
   },
   {
     defect: "the next holder starts what is off at once: a late signal ends that boot",
@@ -469,6 +469,18 @@ const mutations: readonly Mutation[] = [
     file: "controller/lost-lease.ts",
     find: "return wasStoppedHere && next?.attempt === attempt.id && next.result === undefined;",
     replace: "return wasStoppedHere && next !== undefined;",
+  },
+  {
+    defect: "a restart that the previous holder has put on record late goes on",
+    file: "controller/reconcile.ts",
+    find: "memory.isTentative && memory.attempt?.isInherited === true ? undefined : memory.attempt",
+    replace: "memory.isTentative && memory.attempt?.isInherited === undefined ? undefined : memory.attempt",
+  },
+  {
+    defect: "a mark that the previous holder wrote late is not looked for",
+    file: "controller/reconcile.ts",
+    find: "if (!hasMarks(domain) || now.monotonicMs < predecessorGoneAtMs) return undefined;",
+    replace: "if (!hasMarks(domain) || now.monotonicMs < -predecessorGoneAtMs) return undefined;",
   },
 ];
 

@@ -51,15 +51,12 @@ export class Restraint {
     if (this.#world.isEnding && !["Start", "Release", "Settle"].includes(verdict.effect.kind))
       this.#fail("a process that is to end begins nothing", verdict.effect.kind);
     // A look that takes long is older than what is decided from it.
-    if (seen === undefined) return;
     if (this.#hasHappened("libvirt becomes slow")) return;
+    if (verdict.effect.kind === "Shutdown" || verdict.effect.kind === "Reboot") this.#asks(attempt);
+    if (seen === undefined) return;
     switch (verdict.effect.kind) {
       case "Mark":
         this.#begins(attempt, seen);
-        return;
-      case "Shutdown":
-      case "Reboot":
-        this.#asks(attempt);
         return;
       case "Destroy":
       case "Reset":
@@ -74,6 +71,8 @@ export class Restraint {
     const name = nameOf(attempt, effect);
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);
+    // What is marked anew is another attempt to libvirt.
+    if (outcome.kind === "Done" && effect.kind === "Mark") this.#refusedAtMs.clear();
   }
 
   #rests({ id }: Attempt, effect: Effect): void {

@@ -125,11 +125,9 @@ describe("a look at a domain", () => {
     let looks = 0;
     const state = rule(procedures.domainGetState, () => {
       looks += 1;
-      if (looks > 2) return { state: 5, reason: 1 };
-      if (looks === 2) {
-        world.stopped();
-        world.id = undefined;
-      }
+      if (looks > 1) return { state: 5, reason: 1 };
+      world.stopped();
+      world.id = undefined;
       return { state: 1, reason: 1 };
     });
     await using world = await OneDomain.start(state);

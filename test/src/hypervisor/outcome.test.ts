@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
+import { AgentSilentError } from "../../../src/hypervisor/agent.ts";
+import { absenceOf, outcomeOf } from "../../../src/hypervisor/outcome.ts";
+
+const libvirtError = (number: number) =>
+  new LibvirtError("DOMAIN_DESTROY_FLAGS", number, 10, "libvirt says no");
+const noDomain = libvirtError(42);
+const denied = libvirtError(88);
+const operationDenied = libvirtError(29);
+const busy = libvirtError(68);
+const invalid = libvirtError(55);
+const late = new CallTimeoutError("DOMAIN_CREATE", 1000, true);
+const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, false);
+const broken = new ConnectionError("Closed", "the connection was closed", { sent: true });
+const unsent = new ConnectionError("Closed", "the connection was closed");
+
+describe("the outcome of an effect", () => {
+  test("whose calls all succeed is Done", async () => {
+    assert.deepEqual(await outcomeOf(() => Promise.resolve()), { kind: "Done" });
+  });
+
+  for (const [what, error, kind, cause] of [
+    ["libvirt refuses", invalid, "Refused", undefined],
+    ["libvirt denies by its access control", denied, "Refused", "Denied"],
+    ["libvirt denies on a connection that may only read", operationDenied, "Refused", "Denied"],
+    ["meets a domain that something else holds", busy, "Refused", "Busy"],
+    ["the guest agent does not answer", new AgentSilentError(), "Refused", undefined],
+    ["is not answered in time", late, "Unanswered", undefined],
+    ["is not sent in time", queued, "NotSent", undefined],
+    ["loses its connection", broken, "Unanswered", undefined],
+    ["finds no connection", unsent, "NotSent", undefined],
+  ] as const)
+    test(`that ${what} is ${kind}${cause === undefined ? "" : `, ${cause}`}`, async () => {
+      const outcome = await outcomeOf(() => Promise.reject(error));
+      const expected = { kind, message: error.message };
+      assert.deepEqual(outcome, kind === "Refused" && "code" in error ? { ...expected, cause } : expected);
+    });
+
+  test("is no outcome where the program itself is wrong: that is thrown", async () => {
+    await assert.rejects(
+      outcomeOf(() => Promise.reject(new TypeError("a mistake"))),
+      TypeError,
+    );
+  });
+});
+
+describe("a look that fails", () => {
+  test("for want of the domain says that it is missing", () => {
+    assert.deepEqual(absenceOf(noDomain), { kind: "Missing" });
+  });
+
+  for (const [what, error, isAskedAgain] of [
+    ["libvirt cannot tell", invalid, true],
+    ["the domain hangs", late, true],
+    ["the connection is gone, which tells when it is back", broken, false],
+  ] as const)
+    test(`because ${what} says so, and is ${isAskedAgain ? "" : "not "}to be asked again`, () => {
+      const absence = absenceOf(error);
+      assert.ok(absence.kind === "Unreachable");
+      assert.match(absence.message, new RegExp(error.message.slice(0, 20)));
+      assert.equal(absence.retryInMs !== undefined, isAskedAgain);
+    });
+
+  test("by a mistake of the program is thrown", () => {
+    assert.throws(() => absenceOf(new TypeError("a mistake")), TypeError);
+  });
+});
