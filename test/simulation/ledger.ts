@@ -331,6 +331,12 @@ export class Ledger {
 
   /** Two attempts must not have ended a boot each for one and the same request. */
   #onceEach(): void {
+    // Who loses its lease and the marks at once has left nothing that the next holder could know it by.
+    if (
+      this.#anyOf(...this.#lostLeases) &&
+      this.#anyOf("an operator undefines it", "an operator defines it anew")
+    )
+      return;
     // Both records of a request can be lost: the domain's to an operator, the status with the process that writes it.
     const isForgotten = this.#anyOf("an operator undefines it", "an operator defines it anew");
     const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);
