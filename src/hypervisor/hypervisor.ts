@@ -134,6 +134,7 @@ export class LibvirtHypervisor implements Hypervisor {
     if (entry === undefined) return { kind: "Missing" };
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
+        const { lastStop } = this.#mirror.find(reference)?.domain ?? {};
         // A boot that is known to run is only compared with what is asked for last: its ID never comes again on this
         // connection. What has made way for another since is found out by that, too.
         const isKnown = look === 1 && !entry.stale && entry.domain.id !== undefined;
@@ -151,7 +152,8 @@ export class LibvirtHypervisor implements Hypervisor {
           sightOfBoot(calls, before, question),
         ]);
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
-        if (domain.id === before.id)
+        // A stop that overtook the answers is known, and they speak of the boot that it ended.
+        if (domain.id === before.id && domain.lastStop === lastStop)
           return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot }, ...sight };
       }
       return {

@@ -121,6 +121,23 @@ describe("a look at a domain", () => {
     assert.equal(domain.state, "Shutoff");
   });
 
+  test("that stops while its answers are on their way finds it off, not a boot that runs after its own end", async () => {
+    let looks = 0;
+    const state = rule(procedures.domainGetState, () => {
+      looks += 1;
+      if (looks > 1) return { state: 5, reason: 1 };
+      world.stopped();
+      world.id = undefined;
+      return { state: 1, reason: 1 };
+    });
+    await using world = await OneDomain.start(state);
+    await world.connect();
+    const { domain } = present(await world.hypervisor.look(reference, {}));
+    assert.equal(domain.id, undefined);
+    assert.equal(domain.state, "Shutoff");
+    assert.notEqual(domain.lastStop, undefined);
+  });
+
   test("whose XML cannot be read is an answer, not an exception", async () => {
     await using world = await OneDomain.start(rule(procedures.domainGetXmlDesc, () => ({ xml: "<a" })));
     await world.connect();
@@ -207,4 +224,23 @@ describe("a guest agent", () => {
       assert.equal(signals, expected === "Done" ? 1 : 0);
     });
   }
+});
+
+test("a mark that libvirt denies is refused for good", async () => {
+  const denied = rule(procedures.domainSetMetadata, () => new Refusal(ErrorCode.ACCESS_DENIED));
+  await using world = await OneDomain.start(denied);
+  await world.connect();
+  const { domain } = present(await world.hypervisor.look(reference, {}));
+  const mark = {
+    attempt: "0".repeat(32),
+    cluster: "cluster",
+    resource: "uid",
+    owner: "default/vm",
+    request: { requestedAt: "2026-01-01T00:00:00Z" },
+    servedBefore: {},
+    startedAtMs: 0,
+  };
+  const outcome = await world.hypervisor.perform(domain, { kind: "Mark", mark, running: true });
+  assert.ok(outcome.kind === "Refused");
+  assert.equal(outcome.cause, "Denied");
 });
