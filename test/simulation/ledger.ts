@@ -33,7 +33,11 @@ type Ended = Verdict & { kind: "End" };
 /** How long after a failure a guest that goes off is still ours to start, in milliseconds; some seconds less. */
 const lateMs = 590_000;
 
-const refusals = ["libvirt refuses an effect", "libvirt refuses an effect again and again"];
+const refusals = [
+  "libvirt refuses an effect",
+  "libvirt refuses an effect again and again",
+  "an effect cannot be sent",
+];
 
 const restoredBackup = "an older backup of the API server is restored";
 

@@ -152,8 +152,16 @@ export class Restraint {
     const { mode, soft, whenPaused } = spec.restartPolicy;
     if (mode === "Hard" || this.#hasHappened("a hard restart is requested")) return;
     if (mode === "Soft") this.#fail("mode Soft cuts no power", "it did");
-    if (whenPaused === "Force" && this.#hasHappened("an operator pauses it")) return;
-    const mayBeRefused = ["libvirt refuses an effect", "libvirt refuses an effect again and again"];
+    if (
+      whenPaused === "Force" &&
+      this.#hasHappened("an operator pauses it", "an operator pauses it for a while")
+    )
+      return;
+    const mayBeRefused = [
+      "libvirt refuses an effect",
+      "libvirt refuses an effect again and again",
+      "an effect cannot be sent",
+    ];
     if (this.#hasHappened(...mayBeRefused, "an effect's answer is lost")) return;
     const signals = this.#signals.get(id);
     const invariant = "a guest has its whole time to shut down before its power is cut";
