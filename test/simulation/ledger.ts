@@ -42,6 +42,7 @@ const lateMs = 590_000;
 const refusals = [
   "libvirt refuses an effect",
   "libvirt refuses an effect again and again",
+  "an effect cannot be sent",
   "its process stops answering",
 ];
 const lostEffects = [...refusals.slice(1), "an effect's answer is lost"];
