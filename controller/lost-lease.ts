@@ -12,6 +12,8 @@ export function isOwedWithoutLease(
   { goneAtMs }: Lease,
 ): boolean {
   if (verdict.kind !== "Act" || verdict.effect.kind !== "Start") return false;
-  const wasStoppedHere = attempt?.isInherited === false && attempt.method !== "Start";
+  // Without marks the next holder has told its result by now, and starts what goes off late itself.
+  if (attempt?.recordIn !== "Domain") return false;
+  const wasStoppedHere = !attempt.isInherited && attempt.method !== "Start";
   return wasStoppedHere && now.monotonicMs < goneAtMs;
 }
