@@ -20,6 +20,12 @@ import { ApiVirtualMachines } from "./virtual-machines.ts";
 /** How long the end of the program waits for what is still being written. */
 const farewellMs = 5000;
 
+/**
+ * How many resources are worked on at once of which nothing has begun yet. libvirt answers eight calls at a time: with
+ * more of them, what is due would wait behind their calls.
+ */
+const mostNormal = 16;
+
 /** One process, without leader election. */
 const alwaysHeld: Lease = {
   isHeld: () => true,
@@ -43,6 +49,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     onDrop: ({ reason, regarding }, error) => logDrop(log, regarding.metadata, reason, error),
   });
   const queue = new WorkQueue({
+    mostNormal,
     onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({
