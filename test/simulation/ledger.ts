@@ -204,12 +204,16 @@ export class Ledger {
       this.fail("a process that lost its lease acts on nothing that it inherited", what);
   }
 
-  #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
+  #succeeded(attempt: Attempt, { evidence, method }: Ended, deeds: Deeds): void {
+    const { marked, bootsAtMark } = deeds;
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
-    if (this.#bootsBegun <= bootsAtMark) this.fail(sentence, "no boot began since it was put on record");
+    // A mark that is late may come after a reboot that it tells to have come after it; the request came before both.
+    const isLate = deeds.inPlace && this.#anyOf(...this.#lostLeases);
+    if (this.#bootsBegun <= bootsAtMark && !isLate)
+      this.fail(sentence, "no boot began since it was put on record");
     if (marked === undefined && method !== "Start" && method !== undefined)
       this.fail("the result tells how the old boot ended", `${method} for a domain that was off`);
     this.#toldHow(attempt, method, marked);
