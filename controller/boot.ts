@@ -40,7 +40,9 @@ function bootByEvents(attempt: Attempt, domain: Domain): Boot {
   const { domainId, markedAt } = attempt;
   // The stop of an earlier restart may be as old as the record of this one, and no older.
   const hasStopped = (domain.lastStop?.monotonicMs ?? -Infinity) > (markedAt?.monotonicMs ?? Infinity);
-  const hasEnded = hasStopped || domainId !== domain.id;
+  // It has been seen to be off, and a start whose answer was lost may have happened.
+  const wasSeenOff = attempt.stage === "Starting" || attempt.stage === "Verifying";
+  const hasEnded = hasStopped || wasSeenOff || domainId !== domain.id;
   if (hasEnded) return domain.reason === "Booted" ? "New" : "Unknown";
   return attempt.connection === domain.connection ? "Old" : "Unknown";
 }

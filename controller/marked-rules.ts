@@ -179,9 +179,9 @@ function undefinedMeanwhile({ attempt, persistent }: AttemptSubject): Ruling | u
 }
 
 /** Somebody defined the domain anew, without the mark of the next boot: no signal without it. */
-function markLost({ attempt, marks }: AttemptSubject): Ruling | undefined {
+function markLost({ attempt, marks, now }: AttemptSubject): Ruling | undefined {
   if (attempt.recordIn === "Status" || marks.next?.attempt === attempt.id) return undefined;
-  if (marks.next === undefined) return { attempt: { ...attempt, marked: false } };
+  if (marks.next === undefined) return { attempt: { ...inStage(attempt, "Preparing", now), marked: false } };
   const message = `another attempt (${marks.next.attempt}) has marked the domain: do two controllers work on it?`;
   const failure = { reason: "MarkReplaced", message };
   // The marks are the other one's now: nothing of them is put back, and its record is not overwritten.

@@ -196,14 +196,12 @@ export class Reconciler {
   }
 
   #record(key: Key, observation: Observation, decision: Decision): void {
-    const { virtualMachines, lease } = this.#ports;
+    const { virtualMachines } = this.#ports;
     const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const marksReadIn = marksReadNow(observation, decision) ?? this.#memory.get(key)?.marksReadIn;
     this.#memory.set(key, { virtualMachine, stored, status, attempt, marksReadIn });
-    // The status is the next holder's.
-    if (!lease.isHeld()) return;
     // A status that the effect replaces as soon as it returns is not worth a write.
     if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
     virtualMachines.writeStatus(virtualMachine, status);

@@ -21,6 +21,12 @@ import { ApiVirtualMachines } from "./virtual-machines.ts";
 const farewellMs = 5000;
 
 /**
+ * How many resources are worked on at once of which nothing has begun yet. libvirt answers eight calls at a time: with
+ * more of them, what is due would wait behind their calls.
+ */
+const mostNormal = 16;
+
+/**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
  * flight is kept: the domain carries its marks, and the next run goes on with it.
  *
@@ -36,6 +42,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     onDrop: ({ reason, regarding }, error) => logDrop(log, regarding.metadata, reason, error),
   });
   const queue = new WorkQueue({
+    mostNormal,
     onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({

@@ -37,11 +37,12 @@ interface StatusWrite {
 }
 
 /**
- * As many status writes are under way at once as the client has connections. What waits for its turn here and not
- * there can still be replaced by what is newer, and its deadline has not begun: when thousands of resources change at
- * once, the last one's turn comes after minutes.
+ * How many status writes are under way at once: fewer than the client has connections, so that Events and whatever else
+ * is asked of the API server do not wait behind them. What waits for its turn here can still be replaced by what is
+ * newer, and its deadline has not begun: when thousands of resources change at once, the last one's turn comes after
+ * minutes.
  */
-const mostWrites = 8;
+const mostWrites = 6;
 
 /**
  * The controller's resources over the API server: a watched copy of them, one status write at a time for each,

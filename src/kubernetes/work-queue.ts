@@ -9,6 +9,8 @@ export interface WorkQueueOptions<K> {
   baseDelayMs?: number;
   /** The longest delay of `addRateLimited`. Default 60 s. */
   maxDelayMs?: number;
+  /** How many workers the keys of normal priority may have at once; the others are kept for the high. Default: all. */
+  mostNormal?: number;
   /** A handler threw; its key comes again, rate limited. Must not throw. */
   onError?: (key: K, error: unknown) => void;
   /** For metrics. */
@@ -54,7 +56,7 @@ export class WorkQueue<K = string> {
   readonly #ready: Readonly<Record<Priority, Fifo<K>>> = { High: new Fifo(), Normal: new Fifo() };
   /** Must be worked on: queued, or to be queued when its worker is done. */
   readonly #dirty = new Map<K, Dirty>();
-  readonly #working = new Set<K>();
+  readonly #working = new Map<K, Priority>();
   readonly #failures = new Map<K, number>();
   readonly #drained = Promise.withResolvers<void>();
   #handler: ((key: K) => Promise<void>) | undefined;
@@ -70,7 +72,7 @@ export class WorkQueue<K = string> {
 
   /** How many keys are ready for a worker. */
   get length(): number {
-    const again = [...this.#working].filter((key) => this.#dirty.has(key));
+    const again = [...this.#working.keys()].filter((key) => this.#dirty.has(key));
     return this.#dirty.size - again.length;
   }
 
@@ -172,10 +174,19 @@ export class WorkQueue<K = string> {
   }
 
   #next(): K | undefined {
-    for (const lane of [this.#ready.High, this.#ready.Normal]) {
-      for (let key = lane.shift(); key !== undefined; key = lane.shift()) {
-        if (this.#dirty.has(key) && !this.#working.has(key)) return key;
-      }
+    const urgent = this.#nextOf(this.#ready.High);
+    if (urgent !== undefined) return urgent;
+    const { mostNormal } = this.#options;
+    if (mostNormal !== undefined) {
+      const normal = [...this.#working.values()].filter((priority) => priority === "Normal");
+      if (normal.length >= mostNormal) return undefined;
+    }
+    return this.#nextOf(this.#ready.Normal);
+  }
+
+  #nextOf(lane: Fifo<K>): K | undefined {
+    for (let key = lane.shift(); key !== undefined; key = lane.shift()) {
+      if (this.#dirty.has(key) && !this.#working.has(key)) return key;
     }
     return undefined;
   }
@@ -183,8 +194,9 @@ export class WorkQueue<K = string> {
   async #work(key: K, handler: (key: K) => Promise<void>): Promise<void> {
     const { observer, onError } = this.#options;
     const startedMs = this.#clock.now();
-    const waitedMs = startedMs - (this.#dirty.get(key)?.sinceMs ?? startedMs);
-    this.#working.add(key);
+    const { sinceMs, priority } = this.#dirty.get(key) ?? { sinceMs: startedMs, priority: "Normal" };
+    const waitedMs = startedMs - sinceMs;
+    this.#working.set(key, priority);
     // From here on, adding the key means once more: the handler may have looked already.
     this.#dirty.delete(key);
     try {

@@ -34,6 +34,8 @@ const { values } = parseArgs({
     profile: { type: "string" },
   },
 });
+/** Before anything of this began: the load is that of others. */
+const measuredOn = machine();
 const guests = Number(values.guests);
 const timeoutSeconds = Number(values.timeout);
 /** The measure: so long after its own soft timeout each guest runs again. */
@@ -166,21 +168,21 @@ await Promise.all(
 );
 toStderr("every restart is requested");
 await until("every guest is asked", () => signalled.size === guests);
-phaseEnds("asking");
+phaseEnds("last asked");
 await until("the first guest is forced", () => destroyed.size > 0);
-phaseEnds("waiting");
+phaseEnds("first forced");
 await until("every guest runs again", () => started.size === guests);
-phaseEnds("forcing");
+phaseEnds("last runs");
 await until("every result is in its status", () => recorded.size === guests);
-phaseEnds("telling");
+phaseEnds("last told");
 const recordedCalls = [...calls];
 const complained = complaints();
 await controller.stop();
 over.abort();
 await watching;
 
-const callsOfForcing = recordedCalls.slice(phases[2]?.calls, phases[3]?.calls);
-const bare = await replay(uri, callsOfForcing);
+const replayed = recordedCalls.slice(phases[2]?.calls, phases[3]?.calls);
+const bare = await replay(uri, replayed);
 await print();
 
 /** What the anchor connection is told by libvirt. */
@@ -227,14 +229,15 @@ async function print(): Promise<void> {
     names.map((name) => (times.get(name) ?? Number.NaN) - (signalled.get(name) ?? 0) - timeoutSeconds * 1000);
   const late = beyond(started).filter((ms) => !(ms <= allowedMs)).length;
   const callsOf = (phase: number) => (phases[phase]?.calls ?? 0) - (phases[phase - 1]?.calls ?? 0);
-  const forcingMs = Math.max(...started.values()) - Math.min(...destroyed.values());
+  const callsUntilRun = phases[3]?.calls ?? 0;
+  const untilRunMs = (phases[3]?.endsAtMs ?? 0) - beganAtMs;
   const used = (part: Part, phase: number) =>
     (phases[phase]?.usage[part].cpuMs ?? 0) - (phases[phase - 1]?.usage[part].cpuMs ?? 0);
   const memory = (phase: number) => phases[phase]?.usage.controller.residentBytes ?? 0;
   const isHeld = late === 0 ? "met" : `missed by ${late} of ${guests} guests`;
   const lines = [
     `${guests} deaf guests, soft.timeoutSeconds ${timeoutSeconds}, all restarted at once`,
-    ...machine(),
+    ...measuredOn,
     `${versions[0]}, its test driver; Kubernetes ${server}, etcd; all parts on this machine`,
     "",
     ...table([
@@ -258,7 +261,7 @@ async function print(): Promise<void> {
     `measure: every guest runs again within ${allowedMs / 1000} s of its own soft timeout: ${isHeld}`,
     "",
     ...table([
-      ["CPU, ms", ...phases.slice(1).map(({ name }) => name)],
+      ["CPU, ms, until the", ...phases.slice(1).map(({ name }) => name)],
       ...parts.map((part) => [part, ...phases.slice(1).map((_, index) => used(part, index + 1).toFixed(0))]),
       [
         "wall time",
@@ -274,9 +277,9 @@ async function print(): Promise<void> {
       `${mebibytes(phases.at(-1)?.usage.controller.peakBytes ?? 0)} at most`,
     `controller's complaints: ${complained}`,
     `calls to libvirt for a guest: ${callsForAGuest()}`,
-    `libvirtd alone: the ${callsOfForcing.length} calls of "forcing", made again without controller and proxy, took ` +
-      `${bare.tookMs.toFixed(0)} ms (${((callsOfForcing.length * 1000) / bare.tookMs).toFixed(0)} a second, ${bare.refused} refused); ` +
-      `first power cut to last start took ${forcingMs.toFixed(0)} ms, ${(forcingMs / bare.tookMs).toFixed(2)} times that`,
+    `libvirtd with all of this on the same cores: ${rate(callsUntilRun, untilRunMs)}; alone, the last ` +
+      `${replayed.length} of these calls again without controller and proxy: ${rate(replayed.length, bare.tookMs)} ` +
+      `(${(replayed.length / bare.tookMs / (callsUntilRun / untilRunMs)).toFixed(2)} times as many; ${bare.refused} refused)`,
   ];
   console.log(lines.join("\n"));
 }
@@ -299,13 +302,17 @@ function complaints(): string {
 function callsForAGuest(): string {
   const names = new Map<number, string>(Object.values(procedures).map(({ name, number }) => [number, name]));
   const byProcedure = Map.groupBy(recordedCalls, ({ procedure }) => procedure);
-  const counts = [...byProcedure].map(([number, made]) => ({
-    name: names.get(number),
-    each: made.length / guests,
-  }));
+  const counts = [...byProcedure].flatMap(([number, made]) => {
+    const name = names.get(number);
+    return name === undefined ? [] : { name, each: made.length / guests };
+  });
   counts.sort((one, other) => other.each - one.each);
   const total = (recordedCalls.length / guests).toFixed(1);
   return `${total}: ${counts.map(({ name, each }) => `${name} ${each.toFixed(1)}`).join(", ")}`;
+}
+
+function rate(count: number, ms: number): string {
+  return `${((count * 1000) / ms).toFixed(0)} calls a second`;
 }
 
 function sum(values: readonly number[]): number {

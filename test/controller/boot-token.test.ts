@@ -191,7 +191,6 @@ describe("7. a restored etcd repeats finished work", () => {
 });
 
 describe("8. marking is blocked exactly when force is needed", () => {
-  // With marks on the domain the request fails, and says which mode does without them.
   test("where the marks are denied, the request fails before anything happens to the guest", async () => {
     const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
     world.hypervisor.mayMark = false;
@@ -201,6 +200,21 @@ describe("8. marking is blocked exactly when force is needed", () => {
     assert.equal(world.status.lastRestart?.reason, "MarkDenied");
     assert.match(world.status.lastRestart.message, /marks to None/);
   });
+
+  for (const [mode, expected, end] of [
+    ["Hard", "Mark Destroy Start Settle", "Succeeded Hard"],
+    ["Auto", "Mark Destroy Start Settle", "Succeeded Hard"],
+    ["Soft", "Mark Mark Mark Mark Release", "Failed Start MarkRefused"],
+  ] as const)
+    test(`mode ${mode}: a domain that takes no marks because its process hangs: ${end}`, async () => {
+      const world = await settledWorld({ restartPolicy: { mode } });
+      const fault = { kind: "Refused", message: "cannot acquire state change lock", cause: "Busy" } as const;
+      for (let times = 0; times < 4; times += 1) world.hypervisor.faults.push({ effect: "Mark", fault });
+      world.api.apply({ restartGeneration: 1 });
+      await world.settle();
+      assert.equal(effects(world), expected);
+      assert.equal(lastRestart(world), end);
+    });
 
   for (const reconnects of [false, true])
     test(`without marks the domain's ID counts, on one connection alone${reconnects ? ": after another one nothing is destroyed" : ""}`, async () => {

@@ -185,3 +185,16 @@ test("a domain is defined anew while its new boot is verified, and the controlle
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.observedRestartGeneration, 1);
 });
+
+test("marks None: the answer to a start is lost and the domain ID comes round again: the guest is not restarted a second time", async () => {
+  const world = new World({ restartPolicy: { marks: "None", mode: "Hard" } });
+  await world.settle();
+  world.hypervisor.restartDaemon();
+  await world.settle();
+  const fault = { kind: "Unanswered", message: "lost", applied: true } as const;
+  world.hypervisor.faults.push({ effect: "Start", fault });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(world.hypervisor.boots.length, 2);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+});

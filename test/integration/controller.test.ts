@@ -165,6 +165,10 @@ describe("the controller as a process, on a real API server and libvirt's test d
     await api.kubectl("create", "serviceaccount", "reader");
     const binding = ["--clusterrole=reader", "--serviceaccount=default:reader"];
     await api.kubectl("create", "clusterrolebinding", "reader", ...binding);
+    const identity = ["--verb=get", "--resource=namespaces", "--resource-name=kube-system"];
+    await api.kubectl("create", "clusterrole", "identity", ...identity);
+    const toIdentity = ["--clusterrole=identity", "--serviceaccount=default:reader"];
+    await api.kubectl("create", "clusterrolebinding", "identity", ...toIdentity);
     const own = await api.kubeconfigFor(await api.serviceAccountToken("default", "reader"));
     await using controller = startController(
       own,

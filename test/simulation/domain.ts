@@ -174,7 +174,8 @@ export class ModelHypervisor implements Hypervisor {
     const fault = planned < 0 ? undefined : this.faults.splice(planned, 1)[0]?.fault;
     if (fault === undefined) return Promise.resolve(this.#apply(effect));
     if (fault.applied === true) this.#apply(effect);
-    return Promise.resolve({ kind: fault.kind, message: fault.message });
+    const { applied: _applied, ...outcome } = fault;
+    return Promise.resolve(outcome);
   }
 
   /** Somebody starts the domain, as `virsh start` does: a saved boot goes on, under another ID. */

@@ -3,7 +3,7 @@ import { annotations } from "../../crds/virtual-machine.ts";
 import type { Decision } from "../../controller/decision.ts";
 import type { Effect, Job } from "../../controller/ports.ts";
 import type { Coverage } from "./coverage.ts";
-import { operator, type Guest } from "./domain.ts";
+import { operator, type Fault, type Guest } from "./domain.ts";
 import { Ledger, type Violation } from "./ledger.ts";
 import { Random } from "./random.ts";
 import { World } from "./world.ts";
@@ -83,6 +83,13 @@ const operators: readonly [Happening, ...Happening[]] = [
     (world, random) => doJob(world, random, { kind: "Migration", what: "MigrationOut" }),
   ],
   ["an operator resumes it", (world) => void world.hypervisor.resume()],
+  [
+    "an operator pauses it for a while",
+    (world, random) => {
+      world.hypervisor.pause();
+      world.timeline.after(random.below(20_000), () => void world.hypervisor.resume());
+    },
+  ],
   ["an operator saves it", (world) => void world.hypervisor.stop("Saved")],
   ["it is migrated away", (world) => void world.hypervisor.stop("Migrated")],
   ["an operator undefines it", (world) => world.hypervisor.undefine()],
@@ -132,6 +139,7 @@ const faults: readonly [Happening, ...Happening[]] = [
   ],
   // An error reply may come although the effect has been done.
   ["libvirt refuses an effect", (world, random) => plan(world, random, "Refused", random.chance(0.2))],
+  ["an effect cannot be sent", (world, random) => plan(world, random, "NotSent", false)],
   [
     "libvirt refuses an effect again and again",
     (world, random) => {
@@ -386,7 +394,7 @@ function end(world: World, random: Random): void {
   world.timeline.after(random.below(10_000), () => world.restartController());
 }
 
-function plan(world: World, random: Random, kind: "Refused" | "Unanswered", applied: boolean): void {
+function plan(world: World, random: Random, kind: Fault["kind"], applied: boolean): void {
   world.hypervisor.faults.push({
     effect: random.pick(effects),
     fault: { kind, message: "as planned", applied },

@@ -42,6 +42,7 @@ const lateMs = 590_000;
 const refusals = [
   "libvirt refuses an effect",
   "libvirt refuses an effect again and again",
+  "an effect cannot be sent",
   "its process stops answering",
 ];
 const lostEffects = [...refusals.slice(1), "an effect's answer is lost"];
@@ -203,12 +204,16 @@ export class Ledger {
       this.fail("a process that lost its lease acts on nothing that it inherited", what);
   }
 
-  #succeeded(attempt: Attempt, { evidence, method }: Ended, { marked, bootsAtMark }: Deeds): void {
+  #succeeded(attempt: Attempt, { evidence, method }: Ended, deeds: Deeds): void {
+    const { marked, bootsAtMark } = deeds;
     if (evidence.length === 0) this.fail("success has evidence", "a success was recorded without any");
     if (attempt.toldResult !== undefined || bootsAtMark === undefined) return;
     const { boots } = this.#world.hypervisor;
     const sentence = "success means that the old boot ended and a new one began";
-    if (this.#bootsBegun <= bootsAtMark) this.fail(sentence, "no boot began since it was put on record");
+    // A mark that is late may come after a reboot that it tells to have come after it; the request came before both.
+    const isLate = deeds.inPlace && this.#anyOf(...this.#lostLeases);
+    if (this.#bootsBegun <= bootsAtMark && !isLate)
+      this.fail(sentence, "no boot began since it was put on record");
     if (marked === undefined && method !== "Start" && method !== undefined)
       this.fail("the result tells how the old boot ended", `${method} for a domain that was off`);
     this.#toldHow(attempt, method, marked);
@@ -331,6 +336,12 @@ export class Ledger {
 
   /** Two attempts must not have ended a boot each for one and the same request. */
   #onceEach(): void {
+    // Who loses its lease and the marks at once has left nothing that the next holder could know it by.
+    if (
+      this.#anyOf(...this.#lostLeases) &&
+      this.#anyOf("an operator undefines it", "an operator defines it anew")
+    )
+      return;
     // Both records of a request can be lost: the domain's to an operator, the status with the process that writes it.
     const isForgotten = this.#anyOf("an operator undefines it", "an operator defines it anew");
     const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);

@@ -294,12 +294,6 @@ const mutations: readonly Mutation[] = [
     replace: "const waitMs = sinceMs + minIntervalSeconds - now.epochMs;",
   },
   {
-    defect: "a wall clock that was put back makes the least interval longer",
-    file: "controller/resource-rules.ts",
-    find: "Math.min(parseTimestamp(lastRestart.endedAt) ?? 0, attempt.startedAtMs)",
-    replace: "parseTimestamp(lastRestart.endedAt) ?? 0",
-  },
-  {
     defect: "a domain that was powered off after a failed restart is taken for a late obedience",
     file: "controller/late-stop.ts",
     find: "if (domain.id !== undefined || !reasons.includes(domain.reason)) return false;",
@@ -330,12 +324,6 @@ const mutations: readonly Mutation[] = [
     replace: 'return forceOrFail(\n    { ...attempt, mode: "Auto" },\n    "ShutdownRefused",',
   },
   {
-    defect: "a mark that was refused in part leaves no trace to let the guest go",
-    file: "controller/attempt.ts",
-    find: 'touched: attempt.touched || effect.kind === "Mark"',
-    replace: 'touched: attempt.touched || (effect.kind === "Mark" && outcome.kind === "Done")',
-  },
-  {
     defect: "a served generation counts as requested",
     file: "controller/request.ts",
     find: "return restartGeneration > (status.observedRestartGeneration ?? 0) ? restartGeneration : undefined;",
@@ -361,22 +349,10 @@ const mutations: readonly Mutation[] = [
     replace: "if (/\\p{Lu}{99}/u.test(value))",
   },
   {
-    defect: "a request is forgotten when its annotation goes",
-    file: "controller/status.ts",
-    find: 'return trigger.kind === "Requested" && !isServed(trigger.request, status) ? trigger.request : undefined;',
-    replace: "return undefined;",
-  },
-  {
     defect: "a token that is served is not told",
     file: "controller/status.ts",
     find: "observedRestartToken: served.observedRestartToken ?? before.observedRestartToken,",
     replace: "observedRestartToken: before.observedRestartToken ?? served.observedRestartToken,",
-  },
-  {
-    defect: "an older request that ends takes the baseline back",
-    file: "controller/status.ts",
-    find: "const ended = Math.max(observedRestartGeneration, status.observedRestartGeneration ?? 0);",
-    replace: "const ended = observedRestartGeneration;",
   },
   {
     defect: "the status keeps telling of a domain that is gone",
@@ -397,22 +373,16 @@ const mutations: readonly Mutation[] = [
     replace: "const told = isNews ? virtualMachine : virtualMachine;",
   },
   {
-    defect: "what an older status says is being served is served again",
-    file: "controller/request.ts",
-    find: "return wasServed && request?.restartToken === attempt.request.restartToken ? undefined : request;",
-    replace: "return wasServed && request === undefined ? undefined : request;",
-  },
-  {
     defect: "a process that is told to end begins another restart",
     file: "controller/reconcile.ts",
-    find: "if (this.#ending && disturbsGuest(decision.verdict)) return undefined;",
+    find: 'if (this.#ending && verdict.kind === "Act" && disturbsGuest(verdict.effect)) return false;',
     replace: "",
   },
   {
     defect: "an effect that was just refused is tried again at once, until it fails",
     file: "controller/decide.ts",
-    find: "const decision = heldBack(settledFirst(decided, virtualMachine), now);",
-    replace: "const decision = settledFirst(decided, virtualMachine);",
+    find: "const decision = heldBack(behindPredecessor(settledFirst(decided, virtualMachine), observation), now);",
+    replace: "const decision = behindPredecessor(settledFirst(decided, virtualMachine), observation);",
   },
   {
     defect: "a resource is ready while its restart is under way",
@@ -425,12 +395,6 @@ const mutations: readonly Mutation[] = [
     file: "controller/reconcile.ts",
     find: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);",
     replace: "return lease.isHeld() || isOwedWithoutLease(observation, decision, lease) || true;",
-  },
-  {
-    defect: "a process that lost its lease writes the status of the guest that it starts",
-    file: "controller/reconcile.ts",
-    find: "    if (!lease.isHeld()) return;\n",
-    replace: '    if (!lease.isHeld() && decision.verdict.kind !== "Act") return;\n',
   },
   {
     defect: "the next holder does not wait for what the previous one has sent",
@@ -455,32 +419,14 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a process that lost its lease starts a guest also when the next holder may ask it",
     file: "controller/lost-lease.ts",
-    find: "  if (now.monotonicMs >= goneAtMs) return false;\n",
-    replace: "  if (now.monotonicMs >= goneAtMs + 1e9) return false;\n",
+    find: "return wasStoppedHere && now.monotonicMs < goneAtMs;",
+    replace: "return wasStoppedHere && goneAtMs > 0;",
   },
   {
     defect: "a process that lost its lease starts what it inherited",
     file: "controller/lost-lease.ts",
-    find: 'const wasStoppedHere = !attempt.isInherited && attempt.method !== "Start";',
-    replace: 'const wasStoppedHere = attempt.method !== "Start";',
-  },
-  {
-    defect: "a process that lost its lease starts what the next holder has brought to its end",
-    file: "controller/lost-lease.ts",
-    find: "return wasStoppedHere && next?.attempt === attempt.id && next.result === undefined;",
-    replace: "return wasStoppedHere && next !== undefined;",
-  },
-  {
-    defect: "a restart that the previous holder has put on record late goes on",
-    file: "controller/reconcile.ts",
-    find: "memory.isTentative && memory.attempt?.isInherited === true ? undefined : memory.attempt",
-    replace: "memory.isTentative && memory.attempt?.isInherited === undefined ? undefined : memory.attempt",
-  },
-  {
-    defect: "a mark that the previous holder wrote late is not looked for",
-    file: "controller/reconcile.ts",
-    find: "if (!hasMarks(domain) || now.monotonicMs < predecessorGoneAtMs) return undefined;",
-    replace: "if (!hasMarks(domain) || now.monotonicMs < -predecessorGoneAtMs) return undefined;",
+    find: 'const wasStoppedHere = attempt?.isInherited === false && attempt.method !== "Start";',
+    replace: 'const wasStoppedHere = attempt?.method !== "Start";',
   },
 ];
 

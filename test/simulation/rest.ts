@@ -31,7 +31,7 @@ function* waitsForNothing(
   const invariant = "a restart that is under way waits for something";
   const isHeld = hypervisor.exists && (state === "Paused" || reason === "Saved" || reason === "Migrated");
   if (hypervisor.nextMark?.attempt === id) {
-    if (!isHeld && !spec.suspend)
+    if (!isHeld && !spec.suspend && api.rivals.length === 0)
       yield { invariant, how: `it was begun, and the domain is ${state}, ${reason}` };
     return;
   }

@@ -166,8 +166,13 @@ export class Restraint {
     const { mode, soft, whenPaused } = spec.restartPolicy;
     if (mode === "Hard" || this.#hasHappened("a hard restart is requested")) return;
     if (mode === "Soft") this.#fail("mode Soft cuts no power", "it did");
-    if (whenPaused === "Force" && this.#hasHappened("an operator pauses it")) return;
-    const mayBeRefused = ["libvirt refuses an effect", "libvirt refuses an effect again and again"];
+    const wasPaused = this.#hasHappened("an operator pauses it", "an operator pauses it for a while");
+    if (whenPaused === "Force" && wasPaused) return;
+    const mayBeRefused = [
+      "libvirt refuses an effect",
+      "libvirt refuses an effect again and again",
+      "an effect cannot be sent",
+    ];
     const cannotHear = ["the guest panics", "the guest goes to sleep", "its process stops answering"];
     if (this.#hasHappened(...mayBeRefused, ...cannotHear, "an effect's answer is lost")) return;
     // An agent alone may never be there to be asked.

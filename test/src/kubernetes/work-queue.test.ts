@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { WorkQueue } from "../../../src/kubernetes/work-queue.ts";
+import { WorkQueue, type WorkQueueOptions } from "../../../src/kubernetes/work-queue.ts";
 import { ManualClock, turns } from "./manual-clock.ts";
 
 /** A queue whose handler takes as long as the test says, and what it did. */
-function worked(concurrency: number, workMs: (key: string) => number = () => 0) {
+function worked(
+  concurrency: number,
+  workMs: (key: string) => number = () => 0,
+  options: WorkQueueOptions<string> = {},
+) {
   const clock = new ManualClock();
-  const queue = new WorkQueue({ clock });
+  const queue = new WorkQueue({ clock, ...options });
   const started: string[] = [];
   const stop = new AbortController();
   const finished = queue.run(
@@ -73,6 +77,18 @@ test("What is due, and what is added with the high priority, does not wait behin
   await clock.advance(1000);
   assert.deepEqual(started, ["a", "due", "urgent", "d", "b", "c"], "each once, and those that began first");
   assert.equal(queue.length, 0);
+});
+
+test("Some workers are kept for the high priority", async () => {
+  const { queue, clock, started } = worked(4, () => 10, { mostNormal: 2 });
+  for (const key of ["a", "b", "c"]) queue.add(key);
+  await clock.advance(1);
+  assert.deepEqual(started, ["a", "b"]);
+  for (const key of ["x", "y", "z"]) queue.add(key, "High");
+  await clock.advance(1);
+  assert.deepEqual(started, ["a", "b", "x", "y"]);
+  await clock.advance(1000);
+  assert.deepEqual(started, ["a", "b", "x", "y", "z", "c"]);
 });
 
 test("A key that comes forward is not worked on twice, nor by two workers", async () => {
