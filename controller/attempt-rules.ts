@@ -34,9 +34,14 @@ function endedBefore({ attempt }: AttemptSubject): Ruling | undefined {
   };
 }
 
-/** The result is on the domain's own record: whatever has happened since is another story. */
+/**
+ * The result is on the domain's own record: whatever has happened since is another story. A success is one as soon as
+ * it was seen; a guest that obeys while its failure is being recorded is still started.
+ */
 function concluded({ attempt }: AttemptSubject): Ruling | undefined {
-  return attempt.settled && attempt.conclusion !== undefined ? { verdict: attempt.conclusion } : undefined;
+  const { conclusion, settled } = attempt;
+  if (conclusion === undefined || !(settled || conclusion.result === "Succeeded")) return undefined;
+  return { verdict: conclusion };
 }
 
 /** The attempt cannot succeed. The guest may reboot by itself again before the result is told. */
