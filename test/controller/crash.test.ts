@@ -198,3 +198,16 @@ test("marks None: the answer to a start is lost and the domain ID comes round ag
   assert.equal(world.hypervisor.boots.length, 2);
   assert.equal(world.status.lastRestart?.result, "Succeeded");
 });
+
+test("a guest that crashes while the success of its restart is being recorded stays off, and the restart has succeeded", async () => {
+  const world = new World();
+  await world.settle();
+  world.hypervisor.faults.push({ effect: "Settle", fault: { kind: "Refused", message: "busy" } });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(500);
+  assert.equal(world.hypervisor.boots.length, 2);
+  world.hypervisor.stop("Crashed");
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.hypervisor.boots.length, 2);
+});
