@@ -42,20 +42,20 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the domain's own record is not believed: a restored or lost status repeats a request",
     file: "controller/current-attempt.ts",
-    find: "if (tellsOfUnended(mark, virtualMachine))",
-    replace: "if (false as boolean && tellsOfUnended(mark, virtualMachine))",
+    find: "if (tellsOfUnended(mark, virtualMachine, cluster))",
+    replace: "if ((false as boolean) && tellsOfUnended(mark, virtualMachine, cluster))",
   },
   {
     defect: "the marks are read only when something is requested: a start that is owed is forgotten",
     file: "controller/reconcile.ts",
-    find: "return isNews || isAsked",
-    replace: "return isAsked",
+    find: "return isNews ? hypervisor.look(reference, {}) : seen;",
+    replace: "return isNews ? seen : seen;",
   },
   {
     defect: "a guest that obeys after its attempt has failed is left off",
     file: "controller/current-attempt.ts",
-    find: "return stoppedLate(virtualMachine, domain.domain, mark, now.epochMs) ? adopted : undefined;",
-    replace: "return undefined;",
+    find: "return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;",
+    replace: "return isLast ? undefined : undefined;",
   },
   {
     defect: "a domain that is undefined under its guest is destroyed",
@@ -66,9 +66,9 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the signal is sent without marks",
     file: "controller/current-attempt.ts",
-    find: "return beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now);",
+    find: "return beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now);",
     replace:
-      "return { ...beginAttempt(nonce, trigger.request, trigger.request.mode ?? policy.mode, now), marked: true };",
+      "return { ...beginAttempt(nonce, trigger.request, virtualMachine.spec.restartPolicy, now), marked: true };",
   },
   {
     defect: "contradictory marks are taken for the old boot",
@@ -140,14 +140,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "an attempt that waits hides what the domain remembers",
     file: "controller/current-attempt.ts",
-    find: "if (attempt?.marked === true) return joinedAttempt(",
-    replace: "if (attempt !== undefined) return joinedAttempt(",
-  },
-  {
-    defect: "the mark of a waiting attempt is looked for, and not that of the one on the domain",
-    file: "controller/reconcile.ts",
-    find: "attempt.marked ? attempt.id : undefined",
-    replace: "attempt.id",
+    find: "if (attempt?.marked === true)\n",
+    replace: "if (attempt !== undefined)\n",
   },
   {
     defect: "a value that a newer one joined counts as new when it comes back",
@@ -163,37 +157,37 @@ const mutations: readonly Mutation[] = [
   },
   {
     defect: "mode Soft cuts the power",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: 'if (attempt.mode === "Auto") return { attempt: forced(attempt, because) };',
     replace: 'if (attempt.mode !== "Hard") return { attempt: forced(attempt, because) };',
   },
   {
     defect: "the soft timeout is a tenth of what the policy says",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: "now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 1000",
     replace: "now.monotonicMs < firstSignal.monotonicMs + timeoutSeconds * 100",
   },
   {
     defect: "a guest that does not answer is not asked again",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: "if (lastSignal !== undefined && now.monotonicMs < lastSignal.monotonicMs + policy.soft.resendSeconds * 1000)",
     replace: "if (lastSignal !== undefined)",
   },
   {
     defect: "nobody wakes up for the soft timeout",
-    file: "controller/marked-rules.ts",
-    find: 'untilMs: domain.state === "Shutdown" ? timeoutAtMs : Math.min(timeoutAtMs, resendAtMs),',
+    file: "controller/soft-rules.ts",
+    find: "untilMs: Math.min(timeoutAtMs, resendAtMs),",
     replace: "untilMs: undefined,",
   },
   {
     defect: "a paused guest is asked",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: "  waitWhilePaused,\n",
     replace: "",
   },
   {
     defect: "a guest that is resumed has no more time than was left to it before",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: 'return { verdict: { kind: "Blocked", ...obstacle }, attempt: unheard(attempt) };',
     replace: 'return { verdict: { kind: "Blocked", ...obstacle } };',
   },
@@ -258,10 +252,10 @@ const mutations: readonly Mutation[] = [
     replace: "return decision;",
   },
   {
-    defect: "a deadline that has passed is waited for",
+    defect: "nobody wakes up for the deadline",
     file: "controller/decide.ts",
-    find: "if (attempt === undefined || attempt.touched) return decision;",
-    replace: "if (attempt === undefined || attempt.marked) return decision;",
+    find: "  if (!isHeldUp) return decision;",
+    replace: "  if (!isHeldUp || isHeldUp) return decision;",
   },
   {
     defect: "a domain that was undefined in the middle of its restart is waited for",
@@ -271,7 +265,7 @@ const mutations: readonly Mutation[] = [
   },
   {
     defect: "the younger of two resources has the domain",
-    file: "controller/resource-rules.ts",
+    file: "controller/claim.ts",
     find: "return one.creationTimestamp < other.creationTimestamp;",
     replace: "return one.creationTimestamp > other.creationTimestamp;",
   },
@@ -290,8 +284,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the least interval is a thousandth of what the policy says",
     file: "controller/resource-rules.ts",
-    find: "const waitMs = sinceMs + minIntervalSeconds * 1000 - now.epochMs;",
-    replace: "const waitMs = sinceMs + minIntervalSeconds - now.epochMs;",
+    find: "attempt.startedAtMs + minIntervalSeconds * 1000;",
+    replace: "attempt.startedAtMs + minIntervalSeconds;",
   },
   {
     defect: "a domain that was powered off after a failed restart is taken for a late obedience",
@@ -302,8 +296,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "an answer that was lost counts as success",
     file: "controller/attempt.ts",
-    find: "return afterSilence(asked, effect, outcome.message, now);",
-    replace: "return afterSuccess(asked, effect, now);",
+    find: "return afterSilence(asked, effect, outcome.message, began, now);",
+    replace: "return afterSuccess(asked, effect, began, now);",
   },
   {
     defect: "an effect that was never sent counts as success",
@@ -314,12 +308,12 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a refused mark counts as written",
     file: "controller/attempt.ts",
-    find: "return afterRefusal(asked, effect, outcome.message, now);",
-    replace: "return { ...afterRefusal(asked, effect, outcome.message, now), marked: true };",
+    find: "return afterRefusal(asked, effect, outcome, now);",
+    replace: "return { ...afterRefusal(asked, effect, outcome, now), marked: true };",
   },
   {
     defect: "a refused signal cuts the power of a guest in mode Soft",
-    file: "controller/marked-rules.ts",
+    file: "controller/soft-rules.ts",
     find: 'return forceOrFail(\n    attempt,\n    "ShutdownRefused",',
     replace: 'return forceOrFail(\n    { ...attempt, mode: "Auto" },\n    "ShutdownRefused",',
   },
@@ -363,13 +357,14 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the status flaps: a condition's transition is always now",
     file: "controller/status.ts",
-    find: "return same === undefined ? condition : { ...condition, lastTransitionTime: same.lastTransitionTime };",
-    replace: "return same === undefined ? condition : condition;",
+    find: "lastTransitionTime: same?.lastTransitionTime ?? formatTimestamp(epochMs) };",
+    replace:
+      "lastTransitionTime: same === undefined ? formatTimestamp(epochMs) : formatTimestamp(epochMs) };",
   },
   {
     defect: "the domain's memory of earlier requests is not read",
     file: "controller/reconcile.ts",
-    find: "const told = isNews ? withServedBefore(virtualMachine, domain.marks.next) : virtualMachine;",
+    find: "const told = isNews ? withServedBefore(virtualMachine, mark, cluster) : virtualMachine;",
     replace: "const told = isNews ? virtualMachine : virtualMachine;",
   },
   {
@@ -381,8 +376,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "an effect that was just refused is tried again at once, until it fails",
     file: "controller/decide.ts",
-    find: "const decision = heldBack(behindPredecessor(settledFirst(decided, virtualMachine), observation), now);",
-    replace: "const decision = behindPredecessor(settledFirst(decided, virtualMachine), observation);",
+    find: "const decision = heldBack(behindPredecessor(settledFirst(decided, observation), observation), now);",
+    replace: "const decision = behindPredecessor(settledFirst(decided, observation), observation);",
   },
   {
     defect: "a resource is ready while its restart is under way",
@@ -425,8 +420,68 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a process that lost its lease starts what it inherited",
     file: "controller/lost-lease.ts",
-    find: 'const wasStoppedHere = attempt?.isInherited === false && attempt.method !== "Start";',
-    replace: 'const wasStoppedHere = attempt?.method !== "Start";',
+    find: 'const wasStoppedHere = !attempt.isInherited && attempt.method !== "Start";',
+    replace: 'const wasStoppedHere = attempt.method !== "Start";',
+  },
+  {
+    defect: "what libvirt still tells of an earlier reboot is taken for this one",
+    file: "controller/marked-rules.ts",
+    find: "  justRebooted,\n",
+    replace: "",
+  },
+  {
+    defect: "a restart in place goes on after a crash as if its guest could not have rebooted",
+    file: "controller/attempt.ts",
+    find: 'unproven: inPlace || recordIn === "Status",',
+    replace: "unproven: false,",
+  },
+  {
+    defect: "without marks the guest is asked before the status has the attempt",
+    file: "controller/unmarked-rules.ts",
+    find: 'if (stored.attempt?.id === attempt.id && stored.attempt.recordedIn === "Status") {',
+    replace: "if (stored.attempt?.id === attempt.id || attempt.id.length > 0) {",
+  },
+  {
+    defect: "a restart is begun while libvirt is busy with the domain",
+    file: "controller/unmarked-rules.ts",
+    find: "  busy,\n",
+    replace: "",
+  },
+  {
+    defect: "the reset button is pressed again and again",
+    file: "controller/hard-rules.ts",
+    find: "[waitForReset, markForReset,",
+    replace: "[markForReset,",
+  },
+  {
+    defect: "a request joins a restart in place that has happened",
+    file: "controller/current-attempt.ts",
+    find: "if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;",
+    replace: "",
+  },
+  {
+    defect: "what a resource that is gone has begun is left undone",
+    file: "controller/reconcile.ts",
+    find: "if (mark === undefined || !this.#isOrphaned(mark)) return undefined;",
+    replace: "if (mark === undefined || mark !== undefined) return undefined;",
+  },
+  {
+    defect: "that a domain was migrated away is forgotten when libvirtd is restarted",
+    file: "controller/off-reason.ts",
+    find: "return isForgotten && wasOff ?",
+    replace: "return isForgotten && !wasOff ?",
+  },
+  {
+    defect: "a guest that sleeps is asked",
+    file: "controller/soft-rules.ts",
+    find: "  wake,\n",
+    replace: "",
+  },
+  {
+    defect: "a domain that takes no marks is destroyed without any record",
+    file: "controller/attempt.ts",
+    find: 'return { ...unmarkable, recordIn: "Status", unmarkable: true };',
+    replace: "return { ...unmarkable, marked: true, unmarkable: true };",
   },
 ];
 
