@@ -347,7 +347,14 @@ export class Ledger {
     const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);
     if (isForgotten && isUntold) return;
     const byRequest = new Map<string, number>();
-    for (const { request, ended } of this.#deeds.values()) {
+    for (const { request, ended, inPlace } of this.#deeds.values()) {
+      // A boot that was reset in place tells nothing of it once its domain is defined anew, and who knew it is gone.
+      if (
+        inPlace &&
+        this.#hadToForget() &&
+        this.#anyOf("an operator undefines it", "an operator defines it anew")
+      )
+        continue;
       if (ended > 0) byRequest.set(request, (byRequest.get(request) ?? 0) + ended);
     }
     for (const [request, count] of byRequest) {
