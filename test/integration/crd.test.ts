@@ -21,6 +21,9 @@ describe("the VirtualMachine definition on a real API server", () => {
       hard: { via: "PowerCycle" },
       minIntervalSeconds: 0,
       whenPaused: "Block",
+      whenBusy: "Block",
+      whenSaved: "Block",
+      marks: "Domain",
     });
     assert.deepEqual(status, { observedGeneration: -1 });
   });
@@ -44,9 +47,9 @@ describe("the VirtualMachine definition on a real API server", () => {
     ],
     ["a UUID that is none", { domain: { uuid: "web-1" } }, /spec\.domain\.uuid/],
     [
-      "signals without ACPI",
-      { restartPolicy: { soft: { signals: ["Agent"] } } },
-      /signals must contain ACPI/,
+      "a signal that does not exist",
+      { restartPolicy: { soft: { signals: ["Smoke"] } } },
+      /supported values: "Agent", "ACPI"/,
     ],
     ["Force in mode Soft", { restartPolicy: { mode: "Soft", whenPaused: "Force" } }, /mode Soft never does/],
     ["a field that does not exist", { restartPolicies: {} }, /unknown field "spec\.restartPolicies"/],
