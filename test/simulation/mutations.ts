@@ -246,18 +246,6 @@ const mutations: readonly Mutation[] = [
     replace: "if (attempt === undefined) return undefined;\n  const deadline",
   },
   {
-    defect: "nobody wakes up for the deadline",
-    file: "controller/decide.ts",
-    find: "return { ...decision, verdict: { ...verdict, untilMs } };",
-    replace: "return decision;",
-  },
-  {
-    defect: "nobody wakes up for the deadline",
-    file: "controller/decide.ts",
-    find: "  if (!isHeldUp) return decision;",
-    replace: "  if (!isHeldUp || isHeldUp) return decision;",
-  },
-  {
     defect: "a domain that was undefined in the middle of its restart is waited for",
     file: "controller/resource-rules.ts",
     find: "  domainGone,\n",
@@ -520,7 +508,7 @@ async function plantNext(): Promise<void> {
 async function firstViolation({ file, find, replace }: Mutation): Promise<string | undefined> {
   const copy = await mkdtemp(join(tmpdir(), "warmboot-mutation-"));
   try {
-    for (const folder of ["controller", "crds", "test/simulation", "package.json"]) {
+    for (const folder of ["controller", "crds", "src/kubernetes", "test/simulation", "package.json"]) {
       await cp(join(root, folder), join(copy, folder), { recursive: true });
     }
     await symlink(join(root, "node_modules"), join(copy, "node_modules"));
