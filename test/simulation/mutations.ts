@@ -454,12 +454,6 @@ const mutations: readonly Mutation[] = [
     replace: "if (mark === undefined || mark !== undefined) return undefined;",
   },
   {
-    defect: "that a domain was migrated away is forgotten when libvirtd is restarted",
-    file: "controller/off-reason.ts",
-    find: "return isForgotten && wasOff ?",
-    replace: "return isForgotten && !wasOff ?",
-  },
-  {
     defect: "a guest that sleeps is asked",
     file: "controller/soft-rules.ts",
     find: "  wake,\n",
