@@ -1,0 +1,26 @@
+import type { XmlElement, XmlNode } from "./element.ts";
+
+/** An element as text, which a parser reads as the same element: white space in texts and attributes included. */
+export function formatXml({ name, attributes, children }: XmlElement): string {
+  const written = Object.entries(attributes).map(([key, value]) => ` ${key}="${escapeAttribute(value)}"`);
+  const start = `${name}${written.join("")}`;
+  return children.length === 0 ? `<${start}/>` : `<${start}>${children.map(formatNode).join("")}</${name}>`;
+}
+
+function formatNode(node: XmlNode): string {
+  return typeof node === "string" ? escapeText(node) : formatXml(node);
+}
+
+/** A carriage return as it is would be read as a line's end. */
+function escapeText(text: string): string {
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll("\r", "&#13;");
+}
+
+/** White space as it is would be read as blanks. */
+function escapeAttribute(value: string): string {
+  return escapeText(value).replaceAll('"', "&quot;").replaceAll("\t", "&#9;").replaceAll("\n", "&#10;");
+}
