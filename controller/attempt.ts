@@ -394,6 +394,11 @@ function afterSuccess(
       return { ...attempt, released: true };
     case "Settle":
       return { ...attempt, settled: true };
+    case "Repair":
+    case "Define":
+    case "RollBack":
+    case "AttachDisk":
+      return attempt;
     default:
       return effect satisfies never;
   }
@@ -475,6 +480,14 @@ function verb(effect: Effect): string {
       return "restore the reboot action of";
     case "Settle":
       return "write the restart's result into";
+    case "Repair":
+      return "mend what is missing for";
+    case "Define":
+      return "define";
+    case "RollBack":
+      return "put back the definition of";
+    case "AttachDisk":
+      return "plug a disk into";
     default:
       return effect satisfies never;
   }

@@ -13,10 +13,14 @@ export function disturbsGuest({ kind }: Effect): boolean {
     case "Reset":
     case "Wake":
     case "Resume":
+    case "Repair":
+    case "Define":
+    case "AttachDisk":
       return true;
     case "Start":
     case "Release":
     case "Settle":
+    case "RollBack":
       return false;
     default:
       return kind satisfies never;

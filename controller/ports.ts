@@ -1,5 +1,7 @@
 import type { DomainState, VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
+import type { DeclaredVolume } from "../crds/machine.ts";
 import type { Signal } from "../crds/restart-policy.ts";
+import type { Finding, Repair } from "./finding.ts";
 import type { RestartMethod, RestartRequest, RestartResult } from "../crds/restart.ts";
 import type { Served } from "./request.ts";
 import type { Decision } from "./decision.ts";
@@ -23,6 +25,8 @@ export interface Ports {
 export interface VirtualMachines {
   /** The newest version known here; undefined where there is none. */
   get(key: Key): VirtualMachine | undefined;
+  /** The domain XML that a resource wants its domain to have. */
+  definition(virtualMachine: VirtualMachine): Definition;
   /** Whether a resource of this key would be known here: a controller may be told of one namespace alone. */
   watches(key: Key): boolean;
   /** All resources that name a domain, by its name or by its UUID. */
@@ -36,6 +40,14 @@ export interface VirtualMachines {
   publish(virtualMachine: VirtualMachine, notice: Notice): void;
 }
 
+/** The domain XML that a resource wants its domain to have. */
+export type Definition =
+  /** It says nothing: the domain's persistent configuration counts. */
+  | { kind: "None" }
+  | { kind: "Given"; xml: string }
+  /** Where it says that it is, there is none; a change there is told. */
+  | { kind: "Unavailable"; message: string };
+
 /** How a resource names its domain. */
 export type DomainReference = { kind: "Name"; name: string } | { kind: "UUID"; uuid: string };
 
@@ -47,6 +59,8 @@ export interface Hypervisor {
   look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
   perform(domain: Domain, effect: Effect): Promise<Outcome>;
+  /** Defines a domain that is not there, under the name or the UUID by which a resource names it. It stays off. */
+  defineNew(reference: DomainReference, definition: string): Promise<Outcome>;
 }
 
 /** What a look is to find out beyond the domain's state. */
@@ -57,6 +71,29 @@ export interface Question {
   jobs?: boolean | undefined;
   /** What the guest agent is asked, where one is connected. */
   agent?: "Ping" | "BootID" | undefined;
+  /** What the next start is to be made from; with it, the look tells what that start would use. */
+  blueprint?: Blueprint | undefined;
+  /** Whether everything is looked at that the next start needs: tens of calls. Only together with a blueprint. */
+  preflight?: boolean | undefined;
+}
+
+/** What a domain is to be started from, as its resource says. */
+export interface Blueprint {
+  /** Domain XML; without it, the domain's own persistent configuration. */
+  definition?: string | undefined;
+  volumes: readonly DeclaredVolume[];
+}
+
+/** What the next start of a domain would use. */
+export interface NextStart {
+  /** Whether the blueprint's definition has yet to be made the domain's persistent configuration. */
+  isToBeDefined: boolean;
+  /** What the running boot differs in from it, in a few words each; undefined where no boot runs. */
+  changes?: string[] | undefined;
+  /** Targets of the disks that it would have and the running boot lacks, such as "vdb". */
+  absentDisks: string[];
+  /** What keeps it from succeeding; undefined where that was not asked. A definition that cannot be read always is one. */
+  findings?: Finding[] | undefined;
 }
 
 /** A domain without its marks. */
@@ -76,6 +113,8 @@ export interface Sight {
   storageProblem?: string | undefined;
   /** What the guest agent has answered; absent where it was not asked, or did not. A guest's words: no proof alone. */
   agent?: { bootId?: string | undefined } | undefined;
+  /** What the next start would use; absent where there was no blueprint to look for it. */
+  next?: NextStart | undefined;
 }
 
 /** Something that libvirt does with a running domain. A migration is never broken off. */
@@ -101,6 +140,8 @@ export interface Unreachable {
 /** The hypervisor answers, and has no such domain. */
 export interface Missing {
   kind: "Missing";
+  /** What the first start of a domain that the blueprint defines would use. */
+  next?: NextStart | undefined;
 }
 
 /** A libvirt domain. */
@@ -119,6 +160,8 @@ export interface Domain {
    * tells within `rebootBurstMs`, the first.
    */
   lastReboot?: Instant | undefined;
+  /** The last time that libvirt told this process that the domain was defined anew. */
+  lastDefined?: Instant | undefined;
   /** Whether the guest agent is connected; absent where the domain is off or has no channel for an agent. */
   agent?: "Connected" | "Disconnected" | undefined;
   /** Counts the connections to the hypervisor: between two of them, events may have been missed. */
@@ -165,6 +208,8 @@ export interface RequestMark {
   inPlace?: boolean | undefined;
   /** Boot ID that the guest agent told before an in-place reboot; absent where there was no agent. */
   bootId?: string | undefined;
+  /** Whether the attempt made the resource's definition the domain's configuration, and whether it was put back. */
+  definition?: "Applied" | "RolledBack" | undefined;
   /** Milliseconds since 1970. */
   startedAtMs: number;
   /** How the attempt ended; absent while it is under way, so that a domain that is off is owed its start. */
@@ -193,8 +238,20 @@ export type Effect =
   | { kind: "Wake" }
   /** Lets a paused guest run on. */
   | { kind: "Resume" }
-  /** Boots, discarding a managed save image. */
-  | { kind: "Start" }
+  /** Boots, discarding a managed save image; without these disks, which stay in the configuration. */
+  | { kind: "Start"; without?: readonly string[] | undefined }
+  /** Mends something that the next start needs. */
+  | { kind: "Repair"; repair: Repair }
+  /**
+   * Makes the definition the domain's persistent configuration, with what libvirt assigned and the guest depends on
+   * where it is silent, and keeps the one before; without a definition, makes a transient domain's own XML one. The
+   * running boot does not change.
+   */
+  | { kind: "Define"; definition?: string | undefined }
+  /** Puts the configuration back that the last Define has replaced, with this request mark. */
+  | { kind: "RollBack"; mark: RequestMark }
+  /** Gives the running boot a disk that its configuration has and it was started without, by its target. */
+  | { kind: "AttachDisk"; disk: string }
   /** Lets the guest's reboot and poweroff end again as its configuration says. */
   | { kind: "Release"; attempt: string }
   /** Writes the result into the request mark of the next boot: nothing is owed any more. */

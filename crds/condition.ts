@@ -2,7 +2,14 @@ import { z } from "zod";
 import { timestamp } from "./timestamp.ts";
 
 /** The conditions that the controller writes; it reads those of a newer one, too. */
-export type ConditionType = "Ready" | "Reconciling" | "Stalled" | "Bound" | "GuestReady";
+export type ConditionType =
+  | "Ready"
+  | "Reconciling"
+  | "Stalled"
+  | "Bound"
+  | "GuestReady"
+  | "RestartRequired"
+  | "VolumesDegraded";
 
 /** Longest message of a condition and of a restart's record, in characters. */
 export const longestMessage = 1024;

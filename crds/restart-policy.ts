@@ -106,6 +106,14 @@ export const restartPolicy = z
         "What happens to a domain that is off with its guest's memory saved on disk. Block: the request waits until " +
           "somebody starts the domain or removes the saved image. Discard: it is started anew, and the saved memory is lost.",
       ),
+    onUnavailableVolume: z
+      .enum(["Fail", "Detach"])
+      .default("Fail")
+      .describe(
+        "What happens when a disk of the machine cannot be had. Fail: nothing is done to the guest until it can. " +
+          "Detach: the machine is started without it, unless it is the boot disk; status.detachedVolumes lists it, " +
+          "and it comes back at the next restart, or at once where libvirt can plug it in.",
+      ),
     marks: z
       .enum(["Domain", "None"])
       .default("Domain")

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { longestMessage } from "./condition.ts";
+import { mostListed } from "./machine.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** How a request wants to be served. */
@@ -77,6 +78,12 @@ const methodDescription =
   "How the old boot ended. Soft: the guest shut down when asked. Hard: its power was cut. " +
   "Start: it was off without our doing, and was only started.";
 
+const repairs = z
+  .array(z.string().max(256))
+  .max(mostListed)
+  .optional()
+  .describe('What was mended before the start, such as "started pool images".');
+
 /** A restart in flight. */
 export const restartAttempt = z
   .object({
@@ -98,6 +105,7 @@ export const restartAttempt = z
       .string()
       .optional()
       .describe("Why it went over from asking the guest to cutting its power."),
+    repairs,
   })
   .describe("The restart in flight.");
 /** A restart in flight. */
@@ -128,6 +136,7 @@ export const restartRecord = z
     reason: z.string().describe("Why it ended so, as one word for programs."),
     message: z.string().max(longestMessage).describe("Why it ended so, in words for people."),
     forcedBecause: z.string().optional().describe("Why the power was cut although the guest had been asked."),
+    repairs,
     startedAt: timestamp.describe("When the attempt began."),
     stoppedAt: timestamp.optional().describe("When the guest was down; absent where nobody saw it."),
     endedAt: timestamp.describe("When the result was known."),

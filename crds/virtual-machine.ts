@@ -1,6 +1,14 @@
 import { z } from "zod";
 import { condition } from "./condition.ts";
 import { column, rules, wideColumn, type CustomResource } from "./custom-resource.ts";
+import {
+  declaredVolume,
+  definition,
+  detachedVolume,
+  mostListed,
+  mostVolumes,
+  preflightFinding,
+} from "./machine.ts";
 import { restartPolicy } from "./restart-policy.ts";
 import { restartAttempt, restartMode, restartRecord, restartRequest } from "./restart.ts";
 import { timestamp } from "./timestamp.ts";
@@ -65,6 +73,13 @@ const spec = z
           "requests one. Lowering it (a reverted commit) restarts nothing and becomes the new baseline.",
       ),
     restartPolicy,
+    definition: definition.optional(),
+    volumes: z
+      .array(declaredVolume)
+      .max(mostVolumes)
+      .default([])
+      .describe("Storage volumes that the machine must have; a missing one is created before a start.")
+      .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["pool", "name"] }),
     suspend: z
       .boolean()
       .default(false)
@@ -120,6 +135,27 @@ const status = z
     request: restartRequest.optional().describe("The request that waits or is being served."),
     domain: domainStatus.optional(),
     attempt: restartAttempt.optional(),
+    findings: z
+      .array(preflightFinding)
+      .max(mostListed)
+      .optional()
+      .describe("What keeps the domain from starting; there while a restart waits for it to be mended."),
+    pendingChanges: z
+      .array(z.string().max(256))
+      .max(mostListed)
+      .optional()
+      .describe(
+        'What the next start would change of the running machine, such as "memory 2 GiB -> 4 GiB"; empty where ' +
+          "nothing. The condition RestartRequired is True while it lists anything.",
+      ),
+    detachedVolumes: z
+      .array(detachedVolume)
+      .max(mostListed)
+      .optional()
+      .describe(
+        "Disks without which the running boot was started, as restartPolicy.onUnavailableVolume: Detach allows. They " +
+          "come back at the next restart, or at once where libvirt can plug them in.",
+      ),
     lastRestart: restartRecord.optional().describe("The last restart that ended."),
     history: z
       .array(restartRecord)
@@ -132,7 +168,9 @@ const status = z
       .describe(
         "Ready: the domain is known and no restart is under way. Reconciling: a restart is under way. " +
           "Stalled: somebody has to act. Bound: the domain exists. GuestReady: the guest agent is connected; there " +
-          "only where the domain has a channel for one. Reconciling and Stalled are only there while True.",
+          "only where the domain has a channel for one. RestartRequired: the next start would change the running machine. " +
+          "VolumesDegraded: it runs without some of its disks. Reconciling, Stalled and VolumesDegraded are only there " +
+          "while True.",
       )
       .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   })
@@ -227,6 +265,7 @@ export const virtualMachineResource: CustomResource = {
     column("Method", "string", ".status.lastRestart.method"),
     column("Downtime-ms", "integer", ".status.lastRestart.downtimeMilliseconds"),
     column("Last-Restart", "date", ".status.lastRestart.endedAt"),
+    wideColumn("Restart-Required", "string", '.status.conditions[?(@.type=="RestartRequired")].status'),
     wideColumn("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
     wideColumn("Message", "string", '.status.conditions[?(@.type=="Ready")].message'),
   ],

@@ -79,6 +79,10 @@ const done = {
   Resume: "resumed the guest",
   Start: "started",
   Settle: "the result is on the domain",
+  Repair: "mended what the start needs",
+  Define: "the definition is the domain's configuration",
+  RollBack: "the configuration before is back",
+  AttachDisk: "plugged the disk in",
   Release: "the guest may reboot and power off by itself again",
 } as const satisfies Record<Performance["effect"]["kind"], string>;
 

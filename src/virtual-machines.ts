@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { domainReference } from "../controller/domain-reference.ts";
 import type { Notice, NoticeReason } from "../controller/notice.ts";
-import type { Domain, Key, VirtualMachines } from "../controller/ports.ts";
+import type { Definition, Domain, Key, VirtualMachines } from "../controller/ports.ts";
 import {
   parseVirtualMachine,
   virtualMachineResource,
@@ -85,6 +85,11 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   get(key: Key): VirtualMachine | undefined {
     return this.#reflector.store.get(key);
+  }
+
+  definition({ spec }: VirtualMachine): Definition {
+    const xml = spec.definition?.xml;
+    return xml === undefined ? { kind: "None" } : { kind: "Given", xml };
   }
 
   watches(key: Key): boolean {

@@ -196,6 +196,11 @@ export class DomainCalls {
       case "Release":
         await this.#restoreActions();
         return;
+      case "Repair":
+      case "Define":
+      case "RollBack":
+      case "AttachDisk":
+        throw new Error(`${effect.kind} is not there yet`);
       default:
         effect satisfies never;
     }

@@ -171,6 +171,10 @@ export class LibvirtHypervisor implements Hypervisor {
     return outcomeOf(() => calls.perform(effect));
   }
 
+  defineNew(): Promise<Outcome> {
+    throw new Error("defineNew is not there yet");
+  }
+
   /** `xml` is what the XML of the running boot has said since so many events had come. */
   async #refresh(
     { uuid }: Domain,

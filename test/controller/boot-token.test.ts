@@ -268,6 +268,7 @@ describe("11. replies come out of order", () => {
         });
         return world.hypervisor.perform(domain, effect);
       },
+      defineNew: () => world.hypervisor.defineNew(),
     };
     const process = new Reconciler({
       virtualMachines: world.api.connect(),

@@ -67,6 +67,10 @@ const allEffects = {
   Start: { kind: "Start" },
   Release: { kind: "Release", attempt: begun.id },
   Settle: { kind: "Settle", mark },
+  Repair: { kind: "Repair", repair: { kind: "StartPool", pool: "images" } },
+  Define: { kind: "Define" },
+  RollBack: { kind: "RollBack", mark },
+  AttachDisk: { kind: "AttachDisk", disk: "vdb" },
 } satisfies { [kind in Effect["kind"]]: Effect & { kind: kind } };
 
 describe("docs/reference.md names", () => {

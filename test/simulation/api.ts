@@ -6,7 +6,7 @@ import {
 } from "../../crds/virtual-machine.ts";
 import { formatTimestamp } from "../../crds/timestamp.ts";
 import type { Notice } from "../../controller/notice.ts";
-import type { Key, VirtualMachines } from "../../controller/ports.ts";
+import type { Definition, Key, VirtualMachines } from "../../controller/ports.ts";
 import { isSameJson } from "../../src/kubernetes/json.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -159,6 +159,10 @@ export class ModelClient implements VirtualMachines {
   get(key: Key): VirtualMachine | undefined {
     const { namespace, name } = this.#cached?.metadata ?? {};
     return key === `${namespace}/${name}` ? this.#cached : undefined;
+  }
+
+  definition(): Definition {
+    return { kind: "None" };
   }
 
   watches(): boolean {

@@ -178,6 +178,18 @@ export class ModelHypervisor implements Hypervisor {
     return Promise.resolve(outcome);
   }
 
+  defineNew(): Promise<Outcome> {
+    this.define();
+    return Promise.resolve({ kind: "Done" });
+  }
+
+  /** Somebody defines it (again). */
+  define(): void {
+    this.exists = true;
+    this.persistent = true;
+    this.onEvent();
+  }
+
   /** Somebody starts the domain, as `virsh start` does: a saved boot goes on, under another ID. */
   start(by: Actor = operator): Outcome {
     if (this.running !== undefined || !this.exists) return refused("domain is already running");
@@ -295,13 +307,6 @@ export class ModelHypervisor implements Hypervisor {
     this.#nextMark = undefined;
     if (this.running === undefined) this.exists = false;
     else this.persistent = false;
-    this.onEvent();
-  }
-
-  /** Somebody defines it (again). */
-  define(): void {
-    this.exists = true;
-    this.persistent = true;
     this.onEvent();
   }
 
@@ -442,6 +447,11 @@ export class ModelHypervisor implements Hypervisor {
         return this.#writeNextMark(effect.mark);
       case "Release":
         if (this.running !== undefined) Object.assign(this.running, this.actions);
+        return { kind: "Done" };
+      case "Repair":
+      case "Define":
+      case "RollBack":
+      case "AttachDisk":
         return { kind: "Done" };
       default:
         return effect satisfies never;

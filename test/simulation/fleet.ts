@@ -42,6 +42,7 @@ export class Fleet implements AsyncDisposable {
       virtualMachines: {
         get: (key) => this.#resources.get(key),
         watches: () => true,
+        definition: () => ({ kind: "None" }),
         naming: ({ name }) => [this.#resources.get(keyOf(name))].filter((one) => one !== undefined),
         writeStatus: ({ metadata }, status) => {
           const key = keyOf(metadata.name);

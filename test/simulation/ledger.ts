@@ -406,6 +406,10 @@ export class Ledger {
         this.#settles(effect.mark.attempt);
         return;
       case "Release":
+      case "Repair":
+      case "Define":
+      case "RollBack":
+      case "AttachDisk":
         return;
       default:
         effect satisfies never;

@@ -292,6 +292,7 @@ export class World {
         get: (key) => client.get(key),
         naming: () => client.naming(),
         watches: () => client.watches(),
+        definition: () => client.definition(),
         publish: (virtualMachine, notice) => {
           acts("publishes an Event");
           client.publish(virtualMachine, notice);
@@ -313,6 +314,7 @@ export class World {
           if (effect.kind === "Mark") process.began.add(effect.mark.attempt);
           return this.#perform(process, domain, effect);
         },
+        defineNew: () => hypervisor.defineNew(),
       },
       lease: term,
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },

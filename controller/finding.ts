@@ -1,0 +1,73 @@
+import type { DeclaredVolume } from "../crds/machine.ts";
+
+/** What can keep a domain from starting: a closed list, one word each. */
+export const findingReasons = [
+  "DefinitionInvalid",
+  "DefinitionUnavailable",
+  "DiskMissing",
+  "DiskUnreadable",
+  "DiskFormatMismatch",
+  "BackingFileMissing",
+  "PoolMissing",
+  "PoolInactive",
+  "VolumeMissing",
+  "NetworkMissing",
+  "NetworkInactive",
+  "BridgeMissing",
+  "FilterMissing",
+  "DeviceMissing",
+  "DeviceInUse",
+  "DeviceDetached",
+  "SecretMissing",
+  "FirmwareMissing",
+  "KernelMissing",
+  "EmulatorMissing",
+  "MachineUnsupported",
+  "VirtualizationUnsupported",
+  "MemoryShort",
+] as const;
+/** One of them. */
+export type FindingReason = (typeof findingReasons)[number];
+
+/** Something that keeps a domain from starting. */
+export interface Finding {
+  reason: FindingReason;
+  /** Where it is referred to: an XPath below the domain such as "devices/disk[2]/source", or a field of the resource. */
+  path: string;
+  /** What is wrong, by name. */
+  message: string;
+  /** What a person can do about it. */
+  remedy: string;
+  /** What the controller can do about it. */
+  repair?: Repair | undefined;
+  /** Target of the disk that cannot be had, where the domain could be started without it. */
+  disk?: string | undefined;
+}
+
+/** Something that the controller can mend before a start. Nothing is ever overwritten or taken away by it. */
+export type Repair =
+  | { kind: "StartPool"; pool: string }
+  /** Has libvirt look anew at what a pool contains. */
+  | { kind: "RefreshPool"; pool: string }
+  | { kind: "StartNetwork"; network: string }
+  /** Gives a host device back to the host, so that it can be assigned. */
+  | { kind: "ReattachDevice"; device: string }
+  | { kind: "CreateVolume"; volume: DeclaredVolume };
+
+/** What a repair does, as a sentence begins: "started pool images". */
+export function repaired(repair: Repair): string {
+  switch (repair.kind) {
+    case "StartPool":
+      return `started pool ${repair.pool}`;
+    case "RefreshPool":
+      return `refreshed pool ${repair.pool}`;
+    case "StartNetwork":
+      return `started network ${repair.network}`;
+    case "ReattachDevice":
+      return `gave device ${repair.device} back to the host`;
+    case "CreateVolume":
+      return `created volume ${repair.volume.name} in pool ${repair.volume.pool}`;
+    default:
+      return repair satisfies never;
+  }
+}
