@@ -54,6 +54,27 @@ export type Repair =
   | { kind: "ReattachDevice"; device: string }
   | { kind: "CreateVolume"; volume: DeclaredVolume };
 
+/** What tells one repair from another. */
+export function repairKey(repair: Repair): string {
+  return `${repair.kind} ${whatOf(repair)}`;
+}
+
+function whatOf(repair: Repair): string {
+  switch (repair.kind) {
+    case "StartPool":
+    case "RefreshPool":
+      return repair.pool;
+    case "StartNetwork":
+      return repair.network;
+    case "ReattachDevice":
+      return repair.device;
+    case "CreateVolume":
+      return `${repair.volume.pool}/${repair.volume.name}`;
+    default:
+      return repair satisfies never;
+  }
+}
+
 /** What a repair does, as a sentence begins: "started pool images". */
 export function repaired(repair: Repair): string {
   switch (repair.kind) {

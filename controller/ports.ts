@@ -59,6 +59,8 @@ export interface Hypervisor {
   look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
   perform(domain: Domain, effect: Effect): Promise<Outcome>;
+  /** Mends something that a start needs, for a domain that is not there yet. */
+  repair(repair: Repair): Promise<Outcome>;
   /** Defines a domain that is not there, under the name or the UUID by which a resource names it. It stays off. */
   defineNew(reference: DomainReference, definition: string): Promise<Outcome>;
 }
@@ -244,10 +246,10 @@ export type Effect =
   | { kind: "Repair"; repair: Repair }
   /**
    * Makes the definition the domain's persistent configuration, with what libvirt assigned and the guest depends on
-   * where it is silent, and keeps the one before; without a definition, makes a transient domain's own XML one. The
-   * running boot does not change.
+   * where it is silent, and keeps the one before if it replaces one; without a definition, makes a transient domain's
+   * own XML one. The running boot does not change.
    */
-  | { kind: "Define"; definition?: string | undefined }
+  | { kind: "Define"; definition?: string | undefined; replaces: boolean }
   /** Puts the configuration back that the last Define has replaced, with this request mark. */
   | { kind: "RollBack"; mark: RequestMark }
   /** Gives the running boot a disk that its configuration has and it was started without, by its target. */
@@ -324,9 +326,10 @@ export interface Journal {
 /** An effect with its outcome. */
 export interface Performance {
   key: Key;
-  attempt: string;
-  /** As it was seen before the effect. */
-  domain: Domain;
+  /** Absent where no restart is under way. */
+  attempt: string | undefined;
+  /** As it was seen before the effect; undefined where there was none yet. */
+  domain: Domain | undefined;
   effect: Effect;
   outcome: Outcome;
   began: Instant;

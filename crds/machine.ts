@@ -116,12 +116,16 @@ const bytesOfUnit: Readonly<Record<string, number>> = {
 /** How many volumes a machine may declare. */
 export const mostVolumes = 64;
 
+/** Longest message or remedy of a finding, and longest path to what it is about, in characters. */
+export const longestFindingText = 512;
+export const longestPath = 256;
+
 /** A disk without which the running boot was started. */
 export const detachedVolume = z
   .object({
     disk: z.string().describe('Target of the disk, such as "vdb".'),
     reason: z.string().describe("Why it could not be had, as one word for programs."),
-    message: z.string().max(512).describe("Why it could not be had, in words for people."),
+    message: z.string().max(longestFindingText).describe("Why it could not be had, in words for people."),
   })
   .describe("A disk without which the running boot was started.");
 /** A disk without which the running boot was started. */
@@ -131,9 +135,12 @@ export type DetachedVolume = z.output<typeof detachedVolume>;
 export const preflightFinding = z
   .object({
     reason: z.string().describe("What is wrong, as one word for programs."),
-    path: z.string().max(256).describe("Where in the domain XML or in this resource it is referred to."),
-    message: z.string().max(512).describe("What is wrong, in words for people."),
-    remedy: z.string().max(512).describe("What would mend it."),
+    path: z
+      .string()
+      .max(longestPath)
+      .describe("Where in the domain XML or in this resource it is referred to."),
+    message: z.string().max(longestFindingText).describe("What is wrong, in words for people."),
+    remedy: z.string().max(longestFindingText).describe("What would mend it."),
   })
   .describe("Something that keeps the domain from starting.");
 /** Something that keeps the domain from starting, as the status tells it. */

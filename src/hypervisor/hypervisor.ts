@@ -175,6 +175,10 @@ export class LibvirtHypervisor implements Hypervisor {
     throw new Error("defineNew is not there yet");
   }
 
+  repair(): Promise<Outcome> {
+    throw new Error("repair is not there yet");
+  }
+
   /** `xml` is what the XML of the running boot has said since so many events had come. */
   async #refresh(
     { uuid }: Domain,

@@ -38,6 +38,7 @@ const deaf: Hypervisor = {
       marks: attempt === undefined ? { bootMark: false } : { bootMark: true, next: markOf(attempt) },
     }),
   perform: () => Promise.resolve({ kind: "Done" }),
+  repair: () => Promise.resolve({ kind: "Done" }),
   defineNew: () => Promise.resolve({ kind: "Done" }),
 };
 

@@ -28,6 +28,7 @@ class DeafGuests implements Hypervisor {
     this.#call(() => this.model(reference).look(reference, question));
   perform: Hypervisor["perform"] = (domain, effect) =>
     this.#call(() => this.model({ kind: "Name", name: domain.name }).perform(domain, effect));
+  repair: Hypervisor["repair"] = () => Promise.resolve({ kind: "Done" });
   defineNew: Hypervisor["defineNew"] = (reference) => this.#call(() => this.model(reference).defineNew());
 
   model(reference: DomainReference): ModelHypervisor {
