@@ -300,13 +300,15 @@ export function questionFor(
   // pass, and no request's mode is known before.
   if (attempt?.marked !== true) {
     const canBeInPlace = policy.soft.via === "Reboot" || policy.hard.via === "Reset";
-    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined, blueprint, preflight: true };
+    const comparison = { blueprint, preflight: true };
+    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined, comparison };
   }
   const { inPlace, unproven, verifyingSince } = attempt;
   const question: Question = { attempt: attempt.id, jobs: true };
-  if (needsPreflight(attempt, now)) Object.assign(question, { blueprint, preflight: true });
+  const preflight = needsPreflight(attempt, now);
   // What the new boot differs in is told together with the result.
-  else if (attempt.settled && attempt.conclusion !== undefined) question.blueprint = blueprint;
+  const isOver = attempt.settled && attempt.conclusion !== undefined;
+  if (preflight || isOver) question.comparison = { blueprint, preflight };
   if (inPlace && unproven) return { ...question, agent: "BootID" };
   return { ...question, agent: verifyingSince === undefined ? undefined : "Ping" };
 }

@@ -190,7 +190,7 @@ function restartRequiredCondition(
 function unusableDefinition({ definition, domain }: Observation): Answer | undefined {
   if (definition.kind === "Unavailable")
     return { reason: "DefinitionUnavailable", message: definition.message };
-  const next = domain.kind !== "Unreachable" && "next" in domain ? domain.next : undefined;
+  const next = domain.kind === "Unreachable" ? undefined : domain.next;
   const invalid = next?.findings?.find(({ reason }) => reason === "DefinitionInvalid");
   return invalid && { reason: "DefinitionInvalid", message: invalid.message };
 }

@@ -1,5 +1,4 @@
 import type { ResourceRuling, Subject } from "./decision.ts";
-import { hasMarks } from "./ports.ts";
 
 /** How long to wait before a disk that libvirt would not plug in is tried again, in milliseconds. */
 const againMs = 600_000;
@@ -15,7 +14,8 @@ export function plugIn({
   plugInsAtMs,
   now,
 }: Subject): ResourceRuling | undefined {
-  if (attempt !== undefined || !hasMarks(domain) || domain.domain.state !== "Running") return undefined;
+  if (attempt !== undefined || domain.kind !== "Present" || domain.domain.state !== "Running")
+    return undefined;
   const { absentDisks = [], findings } = domain.next ?? {};
   if (findings === undefined || virtualMachine.spec.suspend) return undefined;
   const back = virtualMachine.status.detachedVolumes?.find(({ disk }) => {

@@ -53,8 +53,8 @@ export type DomainReference = { kind: "Name"; name: string } | { kind: "UUID"; u
 
 /** The domains of one hypervisor. No method throws for what libvirt or the connection does. */
 export interface Hypervisor {
-  /** What is known without asking; asks only where an event has said that something changed. */
-  glance(reference: DomainReference): Promise<Glance>;
+  /** What is known without asking; asks only where an event has said that something changed, and for a comparison. */
+  glance(reference: DomainReference, comparison?: Comparison): Promise<Glance>;
   /** Asks afresh, marks included. */
   look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
@@ -73,10 +73,16 @@ export interface Question {
   jobs?: boolean | undefined;
   /** What the guest agent is asked, where one is connected. */
   agent?: "Ping" | "BootID" | undefined;
-  /** What the next start is to be made from; with it, the look tells what that start would use. */
-  blueprint?: Blueprint | undefined;
-  /** Whether everything is looked at that the next start needs: tens of calls. Only together with a blueprint. */
-  preflight?: boolean | undefined;
+  /** With it, the look tells what the next start would use. */
+  comparison?: Comparison | undefined;
+}
+
+/** How the next start is looked at. */
+export interface Comparison {
+  /** What that start is to be made from. */
+  blueprint: Blueprint;
+  /** Whether everything is looked at that it needs: tens of calls. */
+  preflight: boolean;
 }
 
 /** What a domain is to be started from, as its resource says. */
@@ -99,7 +105,15 @@ export interface NextStart {
 }
 
 /** A domain without its marks. */
-export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
+export type Glance =
+  | Unreachable
+  | Missing
+  | {
+      kind: "Present";
+      domain: Domain;
+      /** What the next start would use; absent where no comparison was asked for. */
+      next?: NextStart | undefined;
+    };
 /** A domain with its marks. */
 export type Look = Unreachable | Missing | ({ kind: "Present" } & Sight);
 
@@ -115,7 +129,7 @@ export interface Sight {
   storageProblem?: string | undefined;
   /** What the guest agent has answered; absent where it was not asked, or did not. A guest's words: no proof alone. */
   agent?: { bootId?: string | undefined } | undefined;
-  /** What the next start would use; absent where there was no blueprint to look for it. */
+  /** What the next start would use; absent where no comparison was asked for. */
   next?: NextStart | undefined;
 }
 

@@ -224,11 +224,12 @@ export class Reconciler {
     if (seen.kind === "Unreachable") return seen;
     if (mayBeBusy(virtualMachine, now.epochMs)) return hypervisor.look(reference, question);
     if (seen.kind === "Missing") return seen;
-    if (isToBeCompared(memory, seen.domain, definition, now.monotonicMs))
-      return hypervisor.look(reference, { blueprint, preflight: status.detachedVolumes !== undefined });
+    const comparison = isToBeCompared(memory, seen.domain, definition, now.monotonicMs)
+      ? { blueprint, preflight: status.detachedVolumes !== undefined }
+      : undefined;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
-    const isNews = marksReadIn !== powerOf(seen.domain);
-    return isNews ? hypervisor.look(reference, {}) : seen;
+    if (marksReadIn !== powerOf(seen.domain)) return hypervisor.look(reference, { comparison });
+    return comparison === undefined ? seen : hypervisor.glance(reference, comparison);
   }
 
   /** Other resources that name the same domain, also one that is not there yet. */
@@ -368,8 +369,7 @@ function comparedNow(
   before: Memory | undefined,
 ): Pick<Memory, "comparedAtMs" | "comparedWith"> {
   if (domain.kind !== "Present" || domain.domain.id === undefined) return {};
-  const isCompared = "next" in domain && domain.next !== undefined;
-  if (isCompared) return { comparedAtMs: now.monotonicMs, comparedWith: definition };
+  if (domain.next !== undefined) return { comparedAtMs: now.monotonicMs, comparedWith: definition };
   return { comparedAtMs: before?.comparedAtMs, comparedWith: before?.comparedWith };
 }
 

@@ -114,7 +114,7 @@ function pendingChangesNow({ domain, virtualMachine, definition }: Observation):
   const { pendingChanges } = virtualMachine.status;
   if (domain.kind === "Unreachable") return pendingChanges;
   if (domain.domain.id === undefined) return pendingChanges && [];
-  const next = "next" in domain ? domain.next : undefined;
+  const { next } = domain;
   if (next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") === true) return undefined;
   return next?.changes ?? pendingChanges;
 }
@@ -128,7 +128,7 @@ function detachedNow(
   if (verdict.kind === "End" && attempt?.started !== undefined) return nonEmpty([...attempt.leftOut]);
   if (before === undefined || attempt !== undefined || domain.kind !== "Present") return before;
   if (domain.domain.id === undefined) return undefined;
-  const absent = "next" in domain ? domain.next?.absentDisks : undefined;
+  const absent = domain.next?.absentDisks;
   return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));
 }
 

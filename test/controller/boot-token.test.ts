@@ -256,7 +256,7 @@ describe("11. replies come out of order", () => {
     const calls: string[] = [];
     let answer = () => {};
     const hypervisor: Hypervisor = {
-      glance: (reference) => world.hypervisor.glance(reference),
+      glance: (reference, comparison) => world.hypervisor.glance(reference, comparison),
       look: (reference, question) => {
         calls.push("look");
         return world.hypervisor.look(reference, question);

@@ -1,4 +1,5 @@
 import type {
+  Comparison,
   Domain,
   DomainReference,
   Effect,
@@ -146,16 +147,19 @@ export class ModelHypervisor implements Hypervisor {
     return this.#nextMark;
   }
 
-  glance(_reference: DomainReference): Promise<Glance> {
-    return Promise.resolve(this.#absence() ?? { kind: "Present", domain: { ...this.#domain } });
+  glance(_reference: DomainReference, comparison?: Comparison): Promise<Glance> {
+    const absence = this.#absence();
+    if (absence !== undefined) return Promise.resolve(absence);
+    const next = comparison && this.host.nextStart(comparison, this.running?.startedWith);
+    return Promise.resolve({ kind: "Present", domain: { ...this.#domain }, next });
   }
 
-  look(_reference: DomainReference, { attempt, jobs, agent, blueprint, preflight }: Question): Promise<Look> {
+  look(_reference: DomainReference, { attempt, jobs, agent, comparison }: Question): Promise<Look> {
     const absence = this.#absence();
     if (absence !== undefined)
       return Promise.resolve(
-        absence.kind === "Missing" && blueprint?.definition !== undefined
-          ? { ...absence, next: this.host.nextStart(blueprint, preflight === true, undefined) }
+        absence.kind === "Missing" && comparison?.blueprint.definition !== undefined
+          ? { ...absence, next: this.host.nextStart(comparison, undefined) }
           : absence,
       );
     const live = this.running?.requestMark;
@@ -171,7 +175,7 @@ export class ModelHypervisor implements Hypervisor {
       marks: { bootMark, live, next },
       job: jobs === true && this.running !== undefined ? job : undefined,
       storageProblem: this.#domain.reason === "IOError" ? this.storageProblem : undefined,
-      next: blueprint && this.host.nextStart(blueprint, preflight === true, this.running?.startedWith),
+      next: comparison && this.host.nextStart(comparison, this.running?.startedWith),
       agent: isAnswered ? { bootId: agent === "BootID" ? this.#bootId() : undefined } : undefined,
     });
   }

@@ -1,5 +1,5 @@
 import { repairKey, type Finding, type Repair } from "../../controller/finding.ts";
-import type { Blueprint, NextStart, Outcome } from "../../controller/ports.ts";
+import type { Comparison, NextStart, Outcome } from "../../controller/ports.ts";
 
 /** What a boot of the model's domain was started with. */
 export interface StartedWith {
@@ -25,7 +25,8 @@ export class ModelHost {
   readonly repaired: string[] = [];
 
   /** What a look at the next start finds; `running` is what the boot that runs was started with. */
-  nextStart({ definition }: Blueprint, preflight: boolean, running: StartedWith | undefined): NextStart {
+  nextStart({ blueprint, preflight }: Comparison, running: StartedWith | undefined): NextStart {
+    const { definition } = blueprint;
     const wanted = definition ?? this.configuration;
     const isInvalid = definition === "";
     const invalid: Finding = {

@@ -23,7 +23,8 @@ class DeafGuests implements Hypervisor {
     }
   }
 
-  glance: Hypervisor["glance"] = (reference) => this.#call(() => this.model(reference).glance(reference));
+  glance: Hypervisor["glance"] = (reference, comparison) =>
+    this.#call(() => this.model(reference).glance(reference, comparison));
   look: Hypervisor["look"] = (reference, question) =>
     this.#call(() => this.model(reference).look(reference, question));
   perform: Hypervisor["perform"] = (domain, effect) =>

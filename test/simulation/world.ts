@@ -312,7 +312,8 @@ export class World {
         },
       },
       hypervisor: {
-        glance: async (reference) => toldSince(before, await hypervisor.glance(reference)),
+        glance: async (reference, comparison) =>
+          toldSince(before, await hypervisor.glance(reference, comparison)),
         look: async (reference, question) => {
           const seen = await hypervisor.look(reference, question);
           await this.#takes(process, this.delays.lookMs);
