@@ -81,8 +81,12 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   hypervisor.start();
   const watching = virtualMachines.run(signal);
   try {
-    // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
-    await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
+    // Before libvirt and the definitions have been tried, statuses would say that they cannot be had, and then that they
+    // can.
+    await Promise.all([
+      virtualMachines.synced(signal),
+      unlessAborted(Promise.all([virtualMachines.definitionsTried(), libvirtTried.promise]), signal),
+    ]);
     const cluster = await clusterUid(client, {
       signal,
       onError: (error, ms) => logClusterError(log, error, ms),
@@ -115,7 +119,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
 }
 
 /** Rejects with the signal's reason when it comes first. */
-async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
   const aborted = Promise.withResolvers<never>();
   signal.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
   await Promise.race([promise, aborted.promise]);
