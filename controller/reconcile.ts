@@ -106,6 +106,11 @@ export class Reconciler {
     return this.#orphans;
   }
 
+  /** Keys of the resources whose restart waits for something that their host has to have. */
+  heldUpByHost(): Iterable<Key> {
+    return [];
+  }
+
   /** How many restarts this process has under way. */
   get attempts(): number {
     return [...this.#memory.values()].filter(({ attempt }) => attempt !== undefined).length;

@@ -7,7 +7,8 @@ import { alwaysHeld } from "../controller/ports.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
-import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
+import { Coalescer } from "./coalescer.ts";
+import { LibvirtHypervisor, type HypervisorChange } from "./hypervisor/hypervisor.ts";
 import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
@@ -25,6 +26,9 @@ const farewellMs = 5000;
  * more of them, what is due would wait behind their calls.
  */
 const mostNormal = 16;
+
+/** A pool that is refreshed tells of several changes, and each restart that waits for the host makes tens of calls. */
+const hostChangesMs = 100;
 
 /**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
@@ -56,6 +60,9 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       if (domain !== undefined) enqueue(queue, virtualMachines, domain, "Normal");
     },
   });
+  const hostChanges = new Coalescer(() => {
+    for (const key of reconciler?.heldUpByHost() ?? []) queue.add(key);
+  }, hostChangesMs);
   const libvirtTried = Promise.withResolvers<void>();
   const hypervisor = new LibvirtHypervisor(
     (listener) =>
@@ -67,6 +74,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
         },
       }),
     (changed) => {
+      if (changed === "Host") {
+        hostChanges.ask();
+        return;
+      }
       // A guest that has gone off is down until its start: it does not wait behind requests that are about to begin.
       enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
@@ -114,6 +125,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   ]);
   await events.close(farewellMs);
   await Promise.all([hypervisor.close(), watching]);
+  hostChanges.close();
   await client.close();
   log.info("ended");
 }
@@ -161,7 +173,7 @@ function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
 function enqueue(
   queue: WorkQueue,
   virtualMachines: ApiVirtualMachines,
-  changed: ChangedDomain,
+  changed: Exclude<HypervisorChange, "Host">,
   priority: Priority,
 ): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);

@@ -34,7 +34,7 @@ class OneDomain implements AsyncDisposable {
     void this.#serve();
     this.hypervisor = new LibvirtHypervisor(
       (listener) => new Session(daemon.uri, { listener }),
-      (changed) => this.#changes.emit(changed === "All" ? "all" : changed.name),
+      (changed) => this.#changes.emit(typeof changed === "string" ? changed : changed.name),
     );
   }
 
@@ -44,7 +44,7 @@ class OneDomain implements AsyncDisposable {
 
   /** Connects, and resolves when the controller has been told. */
   async connect(): Promise<void> {
-    const told = once(this.#changes, "all");
+    const told = once(this.#changes, "All");
     this.hypervisor.start();
     await told;
   }
