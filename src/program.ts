@@ -197,6 +197,9 @@ function logSession(log: Logger, event: SessionEvent): void {
     case "Lifecycle":
       log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");
       return;
+    case "HostChange":
+      log.debug({ object: event.object, name: event.name, event: event.event }, "libvirt event");
+      return;
     default:
       log.debug({ domain: event.domain.name, event: event.type }, "libvirt event");
   }

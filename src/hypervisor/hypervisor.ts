@@ -92,6 +92,9 @@ export class LibvirtHypervisor implements Hypervisor {
       case "MetadataChange":
         // The marks that this program writes itself; they are read afresh whenever they matter.
         return;
+      case "HostChange":
+        // Nothing that a resource says of its domain depends on it.
+        return;
       default:
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
