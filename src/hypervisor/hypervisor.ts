@@ -93,7 +93,7 @@ export class LibvirtHypervisor implements Hypervisor {
         // The marks that this program writes itself; they are read afresh whenever they matter.
         return;
       case "HostChange":
-        // Nothing that a resource says of its domain depends on it.
+        this.#changed("Host");
         return;
       default:
         this.#mirror.note(event, instantOf(event.receivedAtMs));
