@@ -37,7 +37,10 @@ interface Memory {
   attempt: Attempt | undefined;
   /** The power in which the domain's marks were last read; undefined: this process has not read them yet. */
   marksReadIn: Power | undefined;
-  /** When the running boot was last compared with what the next start would use, on the monotonic clock. */
+  /**
+   * When the running boot was last compared with what the next start would use, on the monotonic clock; undefined where
+   * none runs, and where what was found then holds no longer.
+   */
   comparedAtMs?: number | undefined;
   /** The definition that it was compared with. */
   comparedWith?: Definition | undefined;
@@ -132,18 +135,24 @@ export class Reconciler {
     return this.#orphans;
   }
 
-  /** Keys of resources that wait for their hypervisor's host: for a pool or a network that is started, for a volume. */
-  *heldUpByHost(): Iterable<Key> {
-    for (const [key, { isHeldUpByHost, status }] of this.#memory) {
-      if (isHeldUpByHost || status.detachedVolumes !== undefined) yield key;
-    }
+  /**
+   * The hypervisor's host has changed, such as by a pool that was started. Gives the keys of the resources that wait for
+   * that: what was found missing is looked for anew.
+   */
+  hostChanged(): Key[] {
+    const waiting = [...this.#memory].filter(
+      ([, { isHeldUpByHost, status }]) => isHeldUpByHost || status.detachedVolumes !== undefined,
+    );
+    for (const [, memory] of waiting) memory.comparedAtMs = undefined;
+    return waiting.map(([key]) => key);
   }
 
   /** Keys of resources at rest whose running machine is to be compared again with what its next start would use. */
-  *outdated(): Iterable<Key> {
+  *outdated(): Generator<Key, void, undefined> {
     const { monotonicMs } = this.#ports.clock.now();
     for (const [key, memory] of this.#memory) {
-      if (memory.attempt === undefined && isOutdated(memory, monotonicMs)) yield key;
+      const isCompared = memory.attempt === undefined && memory.comparedAtMs !== undefined;
+      if (isCompared && isOutdated(memory, monotonicMs)) yield key;
     }
   }
 
@@ -352,8 +361,7 @@ function isToBeCompared(
   return isAnother || (lastDefined?.monotonicMs ?? -Infinity) > comparedAtMs || isOutdated(memory, nowMs);
 }
 
-function isOutdated({ comparedAtMs, status, marksReadIn }: Memory, nowMs: number): boolean {
-  if (marksReadIn === "Off") return false;
+function isOutdated({ comparedAtMs, status }: Memory, nowMs: number): boolean {
   const holdsMs = status.detachedVolumes === undefined ? comparisonHoldsMs : absenceHoldsMs;
   return nowMs >= (comparedAtMs ?? Number.NEGATIVE_INFINITY) + holdsMs;
 }

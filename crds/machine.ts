@@ -4,13 +4,25 @@ import { rules } from "./custom-resource.ts";
 /** Label of the ConfigMaps that hold definitions: only these are read. */
 export const definitionLabel = "warmboot.dev/definition";
 
-/** Longest domain XML that is taken, in characters: as much as a ConfigMap can hold. */
-export const longestDefinition = 1_048_576;
+/**
+ * Longest domain XML that is taken, in characters: twenty times what a large one has. The API server keeps a resource
+ * as JSON, in which each bracket of the XML is six bytes: of twice this length, some XML would be refused by etcd
+ * ("request is too large") instead of by a message that names the field.
+ */
+export const longestDefinition = 262_144;
 
 /** The domain XML that the machine should have. */
 export const definition = z
   .object({
-    xml: z.string().min(1).max(longestDefinition).optional().describe("The domain XML itself."),
+    xml: z
+      .string()
+      .min(1)
+      .max(longestDefinition)
+      .optional()
+      .describe(
+        "The domain XML itself. A large one, of 70 kB and more, may need kubectl apply --server-side: otherwise kubectl " +
+          "keeps a copy in an annotation, which has too little room for it.",
+      ),
     configMapKeyRef: z
       .object({
         name: z
@@ -22,7 +34,8 @@ export const definition = z
       })
       .optional()
       .describe(
-        `Where the domain XML is: a ConfigMap with the label ${definitionLabel} (of any value); others are not read.`,
+        `Where the domain XML is: a ConfigMap with the label ${definitionLabel}, of any value; others are not read. ` +
+          `One that has no such label gets it by kubectl label configmap NAME ${definitionLabel}=`,
       ),
   })
   .meta({

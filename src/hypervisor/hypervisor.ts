@@ -38,13 +38,16 @@ const mostLooks = 3;
 
 type Listener = (event: SessionEvent) => void;
 
-/** Which domain wants to be looked at; all of them when the connection comes or goes. */
-export type ChangedDomain = Pick<Domain, "uuid" | "name"> | "All";
+/**
+ * What wants to be looked at: a domain; all of them when the connection comes or goes; or those that lack something of
+ * their host, of which something has changed: a network, a pool, a device, a secret.
+ */
+export type HypervisorChange = Pick<Domain, "uuid" | "name"> | "All" | "Host";
 
 /** The controller's hypervisor over a libvirt session. */
 export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
-  readonly #changed: (domain: ChangedDomain) => void;
+  readonly #changed: (change: HypervisorChange) => void;
   readonly #mirror = new Mirror();
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
@@ -52,7 +55,7 @@ export class LibvirtHypervisor implements Hypervisor {
   #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
 
   /** `connect` makes a session that tells the given listener; nothing happens before start(). */
-  constructor(connect: (listener: Listener) => Session, changed: (domain: ChangedDomain) => void) {
+  constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
   }
@@ -88,6 +91,9 @@ export class LibvirtHypervisor implements Hypervisor {
         return;
       case "MetadataChange":
         // The marks that this program writes itself; they are read afresh whenever they matter.
+        return;
+      case "HostChange":
+        this.#changed("Host");
         return;
       default:
         this.#mirror.note(event, instantOf(event.receivedAtMs));

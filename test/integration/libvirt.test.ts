@@ -1,24 +1,37 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import {
+  ALL_CELLS,
   Affect,
+  BLOCK_PEEK_MAX,
   CallTimeoutError,
   Connection,
   CreateFlag,
+  DefineFlag,
+  HostListFlag,
   LibvirtError,
   LifecycleAction,
   LifecycleTrigger,
+  ListNodeDevicesFlag,
   MetadataType,
+  SecretUsage,
   ShutdownFlag,
+  StoragePoolCreateFlag,
+  StoragePoolState,
+  StorageVolDeleteFlag,
+  StorageVolType,
+  XmlFlag,
   decodeState,
   events,
+  nameOf,
   procedures,
 } from "libvirt";
-import type { Domain, ErrorCodeName } from "libvirt";
+import type { Domain, ErrorCodeName, HostChange, Network, Secret, StoragePool, StorageVol } from "libvirt";
 
 import { connectionProcedures } from "../../src/libvirt/protocol/procedures.ts";
 import { listDomains } from "../../src/libvirt/session/list-domains.ts";
@@ -65,6 +78,29 @@ async function untilOff(connection: Connection, dom: Domain): Promise<void> {
     if (decodeState(state, reason).state === "Shutoff") return;
     await delay(20);
   }
+}
+
+/** A pool of the files in a directory. */
+function poolXml({ name, uuid }: StoragePool, directory: string): string {
+  return `<pool type='dir'><name>${name}</name><uuid>${uuid}</uuid><target><path>${directory}</path></target></pool>`;
+}
+
+/** A volume in one piece, without a format of its own. */
+function volXml(name: string, bytes: number): string {
+  return `<volume><name>${name}</name><capacity>${bytes}</capacity><target><format type='raw'/></target></volume>`;
+}
+
+/** A secret for a volume of a path that no other test uses. It has no value. */
+async function defineSecret(): Promise<Secret> {
+  const uuid = crypto.randomUUID();
+  const usageId = `/${unusedName()}`;
+  const file = join(libvirtd.directory, `${uuid}.xml`);
+  await writeFile(
+    file,
+    `<secret><uuid>${uuid}</uuid><usage type='volume'><volume>${usageId}</volume></usage></secret>`,
+  );
+  await libvirtd.virsh("secret-define", file);
+  return { uuid, usageType: SecretUsage.Volume, usageId };
 }
 
 async function destroy(connection: Connection, dom: Domain): Promise<void> {
@@ -288,6 +324,17 @@ describe("every procedure", () => {
     const element = { dom, type: MetadataType.Element, uri: NS, flags };
     const { xml } = await connection.call(procedures.domainGetXmlDesc, { dom, flags });
     const transient = xml.replace(dom.name, unusedName()).replace(dom.uuid, crypto.randomUUID());
+    const device = {
+      dom,
+      flags: Affect.Config,
+      xml: "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    };
+    const list = { needResults: 1, flags };
+    const net: Network = { name: "none", uuid: crypto.randomUUID() };
+    const pool: StoragePool = { name: unusedName(), uuid: crypto.randomUUID() };
+    const directory = join(libvirtd.directory, pool.name);
+    const vol: StorageVol = { pool: pool.name, name: "disk", key: join(directory, "disk") };
+    const secret = await defineSecret();
     const asked: Record<keyof typeof procedures, () => Promise<unknown>> = {
       connectGetType: () => connection.call(procedures.connectGetType, {}),
       connectGetVersion: () => connection.call(procedures.connectGetVersion, {}),
@@ -318,6 +365,10 @@ describe("every procedure", () => {
       domainGetBlockInfo: () => connection.call(procedures.domainGetBlockInfo, { dom, path: "vda", flags }),
       domainGetDiskErrors: () =>
         connection.call(procedures.domainGetDiskErrors, { dom, maxErrors: 8, flags }),
+      domainBlockPeek: () =>
+        connection.call(procedures.domainBlockPeek, { dom, path: "vda", offset: 0n, size: 512, flags }),
+      domainAttachDeviceFlags: () => connection.call(procedures.domainAttachDeviceFlags, device),
+      domainDetachDeviceFlags: () => connection.call(procedures.domainDetachDeviceFlags, device),
       domainCreateXml: () => connection.call(procedures.domainCreateXml, { xmlDesc: transient, flags }),
       domainCreateWithFlags: () => connection.call(procedures.domainCreateWithFlags, { dom, flags }),
       domainDefineXmlFlags: () => connection.call(procedures.domainDefineXmlFlags, { xml, flags }),
@@ -344,6 +395,91 @@ describe("every procedure", () => {
         connection.call(procedures.qemuDomainAgentCommand, { dom, cmd: "{}", timeout: 1, flags }),
       domainDestroyFlags: () => connection.call(procedures.domainDestroyFlags, { dom, flags }),
       domainUndefineFlags: () => connection.call(procedures.domainUndefineFlags, { dom, flags }),
+
+      connectGetCapabilities: () => connection.call(procedures.connectGetCapabilities, {}),
+      connectGetDomainCapabilities: () => connection.call(procedures.connectGetDomainCapabilities, { flags }),
+      nodeGetInfo: () => connection.call(procedures.nodeGetInfo, {}),
+      nodeGetMemoryStats: () =>
+        connection.call(procedures.nodeGetMemoryStats, { nparams: 0, cellNum: ALL_CELLS, flags }),
+      nodeGetFreeMemory: () => connection.call(procedures.nodeGetFreeMemory, {}),
+
+      connectListAllNetworks: () => connection.call(procedures.connectListAllNetworks, list),
+      networkLookupByName: () => connection.call(procedures.networkLookupByName, { name: "none" }),
+      networkGetXmlDesc: () => connection.call(procedures.networkGetXmlDesc, { net, flags }),
+      // Without the driver it would end libvirtd.
+      networkIsActive: async () => {
+        const found = await connection.call(procedures.networkLookupByName, { name: "none" });
+        await connection.call(procedures.networkIsActive, found);
+      },
+      networkCreate: () => connection.call(procedures.networkCreate, { net }),
+      networkDestroy: () => connection.call(procedures.networkDestroy, { net }),
+      networkDefineXml: () => connection.call(procedures.networkDefineXml, { xml: "<network/>" }),
+      networkDefineXmlFlags: () =>
+        connection.call(procedures.networkDefineXmlFlags, { xml: "<network/>", flags }),
+      connectNetworkEventRegisterAny: () =>
+        connection.call(procedures.connectNetworkEventRegisterAny, { eventId: 0, net }),
+      connectNetworkEventDeregisterAny: () =>
+        connection.call(procedures.connectNetworkEventDeregisterAny, { callbackId: 0 }),
+
+      storagePoolDefineXml: () =>
+        connection.call(procedures.storagePoolDefineXml, { xml: poolXml(pool, directory), flags }),
+      storagePoolCreate: () =>
+        connection.call(procedures.storagePoolCreate, { pool, flags: StoragePoolCreateFlag.WithBuild }),
+      connectListAllStoragePools: () => connection.call(procedures.connectListAllStoragePools, list),
+      storagePoolLookupByName: () => connection.call(procedures.storagePoolLookupByName, { name: pool.name }),
+      storagePoolGetInfo: () => connection.call(procedures.storagePoolGetInfo, { pool }),
+      storagePoolGetXmlDesc: () => connection.call(procedures.storagePoolGetXmlDesc, { pool, flags }),
+      storagePoolIsActive: () => connection.call(procedures.storagePoolIsActive, { pool }),
+      storagePoolRefresh: () => connection.call(procedures.storagePoolRefresh, { pool, flags }),
+      storageVolCreateXml: () =>
+        connection.call(procedures.storageVolCreateXml, { pool, xml: volXml("disk", 4096), flags }),
+      storageVolCreateXmlFrom: () =>
+        connection.call(procedures.storageVolCreateXmlFrom, {
+          pool,
+          xml: volXml("clone", 4096),
+          clonevol: vol,
+          flags,
+        }),
+      storagePoolListAllVolumes: () =>
+        connection.call(procedures.storagePoolListAllVolumes, { pool, ...list }),
+      storageVolLookupByName: () =>
+        connection.call(procedures.storageVolLookupByName, { pool, name: vol.name }),
+      storageVolLookupByPath: () => connection.call(procedures.storageVolLookupByPath, { path: vol.key }),
+      storageVolGetInfo: () => connection.call(procedures.storageVolGetInfo, { vol }),
+      storageVolGetXmlDesc: () => connection.call(procedures.storageVolGetXmlDesc, { vol, flags }),
+      storageVolGetPath: () => connection.call(procedures.storageVolGetPath, { vol }),
+      storageVolDelete: () => connection.call(procedures.storageVolDelete, { vol, flags }),
+      connectStoragePoolEventRegisterAny: () =>
+        connection.call(procedures.connectStoragePoolEventRegisterAny, { eventId: 0, pool }),
+      connectStoragePoolEventDeregisterAny: () =>
+        connection.call(procedures.connectStoragePoolEventDeregisterAny, { callbackId: 0 }),
+      storagePoolDestroy: () => connection.call(procedures.storagePoolDestroy, { pool }),
+
+      connectListAllInterfaces: () => connection.call(procedures.connectListAllInterfaces, list),
+      interfaceLookupByName: () => connection.call(procedures.interfaceLookupByName, { name: "lo" }),
+      // Without the driver it would end libvirtd.
+      interfaceIsActive: async () => {
+        const found = await connection.call(procedures.interfaceLookupByName, { name: "lo" });
+        await connection.call(procedures.interfaceIsActive, found);
+      },
+      nwfilterLookupByName: () => connection.call(procedures.nwfilterLookupByName, { name: "none" }),
+
+      connectListAllNodeDevices: () => connection.call(procedures.connectListAllNodeDevices, list),
+      nodeDeviceLookupByName: () => connection.call(procedures.nodeDeviceLookupByName, { name: "none" }),
+      nodeDeviceGetXmlDesc: () => connection.call(procedures.nodeDeviceGetXmlDesc, { name: "none", flags }),
+      nodeDeviceReAttach: () => connection.call(procedures.nodeDeviceReAttach, { name: "none" }),
+      nodeDeviceCreate: () => connection.call(procedures.nodeDeviceCreate, { name: "none", flags }),
+      connectNodeDeviceEventRegisterAny: () =>
+        connection.call(procedures.connectNodeDeviceEventRegisterAny, { eventId: 0 }),
+      connectNodeDeviceEventDeregisterAny: () =>
+        connection.call(procedures.connectNodeDeviceEventDeregisterAny, { callbackId: 0 }),
+
+      secretLookupByUuid: () => connection.call(procedures.secretLookupByUuid, { uuid: secret.uuid }),
+      secretLookupByUsage: () => connection.call(procedures.secretLookupByUsage, secret),
+      connectSecretEventRegisterAny: () =>
+        connection.call(procedures.connectSecretEventRegisterAny, { eventId: 0, secret }),
+      connectSecretEventDeregisterAny: () =>
+        connection.call(procedures.connectSecretEventDeregisterAny, { callbackId: 0 }),
     };
     const refused: string[] = [];
     for (const [name, ask] of Object.entries(asked)) {
@@ -359,11 +495,298 @@ describe("every procedure", () => {
       "domainAbortJob",
       "domainGetBlockJobInfo",
       "domainGetBlockInfo",
+      "domainBlockPeek",
       "domainCreateWithFlags",
       "domainPmWakeup",
       "domainGetTime",
       "qemuDomainAgentCommand",
+      // This daemon has no drivers for what is the host's own.
+      "connectListAllNetworks",
+      "networkLookupByName",
+      "networkGetXmlDesc",
+      "networkIsActive",
+      "networkCreate",
+      "networkDestroy",
+      "networkDefineXml",
+      "networkDefineXmlFlags",
+      "connectNetworkEventRegisterAny",
+      "connectNetworkEventDeregisterAny",
+      "connectListAllInterfaces",
+      "interfaceLookupByName",
+      "interfaceIsActive",
+      "nwfilterLookupByName",
+      "connectListAllNodeDevices",
+      "nodeDeviceLookupByName",
+      "nodeDeviceGetXmlDesc",
+      "nodeDeviceReAttach",
+      "nodeDeviceCreate",
+      "connectNodeDeviceEventRegisterAny",
+      "connectNodeDeviceEventDeregisterAny",
     ]);
+  });
+});
+
+describe("what the test driver has for its domains", () => {
+  it("is found, started and stopped, and each change is told", async () => {
+    await using heard = new Heard(libvirtd.uri("test"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const told = async (object: HostChange["object"]) => {
+      const { name, event } = await heard.until("HostChange", (change) => change.object === object);
+      return `${name} ${event}`;
+    };
+    const flags = 0;
+
+    const name = unusedName();
+    const xml = `<network><name>${name}</name><forward/><ip address='10.1.2.1' netmask='255.255.255.0'/></network>`;
+    const { net } = await connection.call(procedures.networkDefineXmlFlags, {
+      xml,
+      flags: DefineFlag.Validate,
+    });
+    assert.deepEqual([net.name, await told("Network")], [name, `${name} Defined`]);
+    const active = async () => (await connection.call(procedures.networkIsActive, { net })).active;
+    assert.equal(await active(), 0);
+    await connection.call(procedures.networkCreate, { net });
+    assert.deepEqual([await active(), await told("Network")], [1, `${name} Started`]);
+    await connection.call(procedures.networkDestroy, { net });
+    assert.deepEqual([await active(), await told("Network")], [0, `${name} Stopped`]);
+    const byName = await connection.call(procedures.networkLookupByName, { name });
+    assert.deepEqual(byName.net, net);
+    const described = await connection.call(procedures.networkGetXmlDesc, { net, flags });
+    assert.match(described.xml, new RegExp(`<uuid>${net.uuid}</uuid>`));
+    const { nets, ret } = await connection.call(procedures.connectListAllNetworks, {
+      needResults: 1,
+      flags: HostListFlag.Inactive,
+    });
+    assert.deepEqual([nets, ret], [[net], 1]);
+    const again = await connection.call(procedures.networkDefineXml, { xml: described.xml });
+    assert.deepEqual(again.net, net);
+
+    const { ifaces } = await connection.call(procedures.connectListAllInterfaces, {
+      needResults: 1,
+      flags: HostListFlag.Active,
+    });
+    const { iface } = await connection.call(procedures.interfaceLookupByName, { name: "eth1" });
+    assert.deepEqual(ifaces, [iface]);
+    assert.match(iface.mac, /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    assert.equal((await connection.call(procedures.interfaceIsActive, { iface })).active, 1);
+
+    const { devices } = await connection.call(procedures.connectListAllNodeDevices, {
+      needResults: 1,
+      flags: ListNodeDevicesFlag.All,
+    });
+    const { dev } = await connection.call(procedures.nodeDeviceLookupByName, { name: "computer" });
+    assert.ok(devices.some((device) => device.name === dev.name));
+    const device = await connection.call(procedures.nodeDeviceGetXmlDesc, { name: dev.name, flags });
+    assert.match(device.xml, /<name>computer<\/name>/);
+    const file = join(libvirtd.directory, `${unusedName()}.xml`);
+    await writeFile(
+      file,
+      `<device><parent>scsi_host1</parent><capability type='scsi_host'><capability type='fc_host'>
+        <wwnn>2000000012341234</wwnn><wwpn>1000000012341234</wwpn></capability></capability></device>`,
+    );
+    await libvirtd.virshTest("nodedev-create", file);
+    const { name: created, event } = await heard.until("HostChange", ({ object }) => object === "NodeDevice");
+    assert.equal(event, "Created");
+    await connection.call(procedures.nodeDeviceLookupByName, { name: created });
+  });
+
+  it("is refused where there is none of that name", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const name = "missing";
+    const uuid = crypto.randomUUID();
+    assert.deepEqual(
+      [
+        await refusal(connection.call(procedures.networkLookupByName, { name })),
+        await refusal(connection.call(procedures.storagePoolLookupByName, { name })),
+        await refusal(connection.call(procedures.storageVolLookupByPath, { path: "/missing" })),
+        await refusal(connection.call(procedures.interfaceLookupByName, { name })),
+        await refusal(connection.call(procedures.nodeDeviceLookupByName, { name })),
+        await refusal(connection.call(procedures.nwfilterLookupByName, { name })),
+        await refusal(connection.call(procedures.secretLookupByUuid, { uuid })),
+      ],
+      [
+        "NO_NETWORK",
+        "NO_STORAGE_POOL",
+        "NO_STORAGE_VOL",
+        "NO_INTERFACE",
+        "NO_NODE_DEVICE",
+        "NO_SUPPORT",
+        "NO_SUPPORT",
+      ],
+    );
+  });
+});
+
+describe("what the host of QEMU guests has for them", () => {
+  it("is told of: its processors, its memory, and what guests can have", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const { capabilities } = await connection.call(procedures.connectGetCapabilities, {});
+    assert.match(capabilities, /<guest>[^]*<arch name='x86_64'>/);
+    const ofDomains = await connection.call(procedures.connectGetDomainCapabilities, {
+      arch: "x86_64",
+      machine: "q35",
+      virttype: "qemu",
+      flags: 0,
+    });
+    assert.match(ofDomains.capabilities, /<machine>pc-q35-[^<]+<\/machine>/);
+    const info = await connection.call(procedures.nodeGetInfo, {});
+    assert.equal(info.model, "x86_64");
+    assert.ok(info.cpus > 0 && info.memory > 0n, inspect(info));
+    const memory = { cellNum: ALL_CELLS, flags: 0 };
+    const { nparams } = await connection.call(procedures.nodeGetMemoryStats, { ...memory, nparams: 0 });
+    const { params } = await connection.call(procedures.nodeGetMemoryStats, { ...memory, nparams });
+    const stats = Object.fromEntries(params.map(({ field, value }) => [field, value]));
+    assert.deepEqual(Object.keys(stats).toSorted(), ["buffers", "cached", "free", "total"]);
+    const total = stats["total"] ?? 0n;
+    assert.ok(total >= (stats["free"] ?? total), inspect(stats));
+    const { freeMem } = await connection.call(procedures.nodeGetFreeMemory, {});
+    assert.ok(freeMem > 0n && freeMem < total * 1024n, `${freeMem} bytes`);
+  });
+
+  it("is a pool with its volumes, of which libvirt tells what it did itself and finds the rest when asked", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const flags = 0;
+    const list = { needResults: 1, flags };
+    const wanted: StoragePool = { name: unusedName(), uuid: crypto.randomUUID() };
+    const told = async () => {
+      const change = await heard.until("HostChange", ({ name }) => name === wanted.name);
+      return `${change.object} ${change.event}`;
+    };
+    const directory = join(libvirtd.directory, wanted.name);
+    const xml = poolXml(wanted, directory);
+    const { pool } = await connection.call(procedures.storagePoolDefineXml, { xml, flags });
+    assert.deepEqual([pool, await told()], [wanted, "StoragePool Defined"]);
+    const state = async () => {
+      const info = await connection.call(procedures.storagePoolGetInfo, { pool });
+      return nameOf(StoragePoolState, info.state);
+    };
+    assert.equal(await state(), "Inactive");
+    // The directory is not there yet.
+    assert.equal(
+      await refusal(connection.call(procedures.storagePoolCreate, { pool, flags })),
+      "SYSTEM_ERROR",
+    );
+    await connection.call(procedures.storagePoolCreate, { pool, flags: StoragePoolCreateFlag.WithBuild });
+    assert.deepEqual([await told(), await state()], ["StoragePool Started", "Running"]);
+    const { active } = await connection.call(procedures.storagePoolIsActive, { pool });
+    assert.equal(active, 1);
+    const { pools } = await connection.call(procedures.connectListAllStoragePools, {
+      needResults: 1,
+      flags: HostListFlag.Active,
+    });
+    assert.ok(pools.some(({ uuid }) => uuid === pool.uuid));
+
+    const disk = join(directory, "disk");
+    const content = Buffer.alloc(8192, "libvirt ");
+    await writeFile(disk, content);
+    const lookUp = () => connection.call(procedures.storageVolLookupByName, { pool, name: "disk" });
+    assert.equal(await refusal(lookUp()), "NO_STORAGE_VOL");
+    await connection.call(procedures.storagePoolRefresh, { pool, flags });
+    assert.equal(await told(), "StoragePool Refreshed");
+    const { vol } = await lookUp();
+    assert.deepEqual(vol, { pool: pool.name, name: "disk", key: disk });
+    const byPath = await connection.call(procedures.storageVolLookupByPath, { path: disk });
+    assert.deepEqual(byPath.vol, vol);
+    const path = await connection.call(procedures.storageVolGetPath, { vol });
+    assert.equal(path.name, disk);
+    const info = await connection.call(procedures.storageVolGetInfo, { vol });
+    assert.deepEqual([nameOf(StorageVolType, info.type), info.capacity], ["File", 8192n]);
+    const described = await connection.call(procedures.storageVolGetXmlDesc, { vol, flags });
+    assert.match(described.xml, /<format type='raw'\/>/);
+
+    const clone = await connection.call(procedures.storageVolCreateXmlFrom, {
+      pool,
+      xml: volXml("clone", 8192),
+      clonevol: vol,
+      flags,
+    });
+    assert.deepEqual(await readFile(clone.vol.key), content);
+    const blank = await connection.call(procedures.storageVolCreateXml, {
+      pool,
+      xml: volXml("blank", 4096),
+      flags,
+    });
+    assert.deepEqual(await readFile(blank.vol.key), Buffer.alloc(4096));
+    await connection.call(procedures.storageVolDelete, { vol, flags: StorageVolDeleteFlag.Normal });
+    const { vols } = await connection.call(procedures.storagePoolListAllVolumes, { pool, ...list });
+    assert.deepEqual(vols.map(({ name }) => name).toSorted(), ["blank", "clone"]);
+
+    await connection.call(procedures.storagePoolDestroy, { pool });
+    assert.deepEqual([await told(), await state()], ["StoragePool Stopped", "Inactive"]);
+    await libvirtd.virsh("pool-undefine", pool.name);
+    assert.equal(await told(), "StoragePool Undefined");
+  });
+
+  it("is secrets, which are found by what they are for, and whose values are told of but not told", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const wanted = await defineSecret();
+    const told = async () => {
+      const change = await heard.until("HostChange", ({ name }) => name === wanted.uuid);
+      return `${change.object} ${change.event}`;
+    };
+    assert.equal(await told(), "Secret Defined");
+    const byUsage = await connection.call(procedures.secretLookupByUsage, wanted);
+    const byUuid = await connection.call(procedures.secretLookupByUuid, { uuid: wanted.uuid });
+    assert.deepEqual([byUsage.secret, byUuid.secret], [wanted, wanted]);
+    await libvirtd.virsh("secret-set-value", wanted.uuid, "--base64", "c2VjcmV0");
+    assert.equal(await told(), "Secret ValueChanged");
+    await libvirtd.virsh("secret-undefine", wanted.uuid);
+    assert.equal(await told(), "Secret Undefined");
+    const { uuid } = wanted;
+    assert.equal(await refusal(connection.call(procedures.secretLookupByUuid, { uuid })), "NO_SECRET");
+  });
+
+  it("is the first bytes of a raw disk, whether its guest runs or not", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const disk = join(libvirtd.directory, `${unusedName()}.raw`);
+    const content = Buffer.alloc(BLOCK_PEEK_MAX, "boot sector ");
+    await writeFile(disk, content);
+    const diskXml = (format: string) =>
+      `<devices><disk type='file'><driver name='qemu' type='${format}'/><source file='${disk}'/><target dev='vda'/></disk></devices>`;
+    const dom = await define(connection, "qemu", diskXml("raw"));
+    const peek = async (path: string, offset: number, size: number, of = dom) => {
+      const at = { dom: of, path, offset: BigInt(offset), size, flags: 0 };
+      const { buffer } = await connection.call(procedures.domainBlockPeek, at);
+      return Buffer.from(buffer);
+    };
+    assert.deepEqual(await peek("vda", 0, 512), content.subarray(0, 512));
+    assert.deepEqual(await peek(disk, 511, 3), content.subarray(511, 514));
+    assert.deepEqual(await peek("vda", 0, BLOCK_PEEK_MAX), content);
+    await start(connection, dom);
+    assert.deepEqual(await peek("vda", 0, 512), content.subarray(0, 512));
+    await destroy(connection, dom);
+    const qcow2 = await define(connection, "qemu", diskXml("qcow2"));
+    assert.deepEqual(
+      [
+        await refusal(peek("vda", BLOCK_PEEK_MAX - 1, 2)),
+        await refusal(peek("vdb", 0, 512)),
+        await refusal(peek("vda", 0, 512, qcow2)),
+      ],
+      ["INVALID_ARG", "INVALID_ARG", "OPERATION_UNSUPPORTED"],
+    );
+  });
+
+  it("is devices that a domain gets for its next start and loses again", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const dom = await define(connection, "qemu");
+    const device = {
+      dom,
+      flags: Affect.Config,
+      xml: "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    };
+    const hasIt = async () => {
+      const { xml } = await connection.call(procedures.domainGetXmlDesc, { dom, flags: XmlFlag.Inactive });
+      return xml.includes("<rng model='virtio'>");
+    };
+    await connection.call(procedures.domainAttachDeviceFlags, device);
+    assert.equal(await hasIt(), true);
+    await connection.call(procedures.domainDetachDeviceFlags, device);
+    assert.equal(await hasIt(), false);
   });
 });
 
