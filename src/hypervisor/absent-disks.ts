@@ -1,5 +1,4 @@
 import { LibvirtError, XmlFlag } from "libvirt";
-import { addressOf, withoutAddress } from "./definition/address.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
 import type { DomainCalls } from "./domain-calls.ts";
 import { at, attribute, childElements, type XmlElement, type XmlNode } from "./xml/element.ts";
@@ -15,20 +14,36 @@ export async function startWithout(calls: DomainCalls, disks: readonly string[])
 }
 
 /**
- * Gives the running boot a disk as the configuration has it, where its address is free or elsewhere. Rejects with a
+ * Gives the running boot a disk as the configuration has it, as far as that boot takes it: where its address takes no
+ * disk while it runs, elsewhere, and without its turn at booting where the boot goes by other rules. Rejects with a
  * DefinitionError where the configuration has no such disk, and otherwise as a call does.
  */
 export async function attachDisk(calls: DomainCalls, target: string): Promise<void> {
   const xml = await calls.xml(XmlFlag.Inactive | XmlFlag.Secure);
   const disk = childElements(at(xml, "devices"), "disk").find((one) => targetOf(one) === target);
   if (disk === undefined) throw new DefinitionError(`the domain's configuration has no disk ${target}`);
-  try {
-    await calls.attach(disk);
-  } catch (error) {
-    if (!(error instanceof LibvirtError) || addressOf(disk) === undefined) throw error;
-    // Not every place of a machine takes a disk while it runs.
-    await calls.attach(withoutAddress(disk));
+  await attachAny(calls, [disk, without(disk, "address"), without(disk, "address", "boot")]);
+}
+
+/** What libvirt says to the first counts where it refuses them all. */
+async function attachAny(calls: DomainCalls, devices: readonly XmlElement[]): Promise<void> {
+  let refusal: LibvirtError | undefined;
+  for (const device of devices) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- The next is for a refusal of this one.
+      await calls.attach(device);
+      return;
+    } catch (error) {
+      if (!(error instanceof LibvirtError)) throw error;
+      refusal ??= error;
+    }
   }
+  throw refusal ?? new Error("there is no device to attach");
+}
+
+function without(device: XmlElement, ...names: string[]): XmlElement {
+  const isKept = (node: XmlNode) => typeof node === "string" || !names.includes(node.name);
+  return { ...device, children: device.children.filter(isKept) };
 }
 
 function withoutDisks(domain: XmlElement, targets: ReadonlySet<string>): XmlElement {

@@ -101,7 +101,8 @@ function refusalOf(error: unknown): unknown {
   if (error instanceof XmlError)
     return new DefinitionError(`libvirt makes too much of the definition: ${error.message}`);
   if (!(error instanceof LibvirtError) || notAboutTheDefinition.has(error.code)) return error;
-  return new DefinitionError(`libvirt refuses the definition: ${error.message}`, { cause: error });
+  const message = error.message.trim().replaceAll(/\s*\n\s*/g, "; ");
+  return new DefinitionError(`libvirt refuses the definition: ${message}`, { cause: error });
 }
 
 /** Under its real name and UUID again, also where libvirt has made paths of them. */
