@@ -25,7 +25,7 @@ export async function attachDisk(calls: DomainCalls, target: string): Promise<vo
   await attachAny(calls, [disk, without(disk, "address"), without(disk, "address", "boot")]);
 }
 
-/** What libvirt says to the first counts where it refuses them all. */
+/** Where libvirt refuses them all, what it says to the last counts, which asks for the least. */
 async function attachAny(calls: DomainCalls, devices: readonly XmlElement[]): Promise<void> {
   let refusal: LibvirtError | undefined;
   for (const device of devices) {
@@ -35,7 +35,7 @@ async function attachAny(calls: DomainCalls, devices: readonly XmlElement[]): Pr
       return;
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
-      refusal ??= error;
+      refusal = error;
     }
   }
   throw refusal ?? new Error("there is no device to attach");

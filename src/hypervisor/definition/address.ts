@@ -22,13 +22,9 @@ export function placeOf(device: XmlElement): string | undefined {
   const address = addressOf(device);
   if (address === undefined) return undefined;
   const { type = "", multifunction: _, ...rest } = address.attributes;
-  const parts = Object.entries(rest)
-    .map(([name, value]) => [name, numberOf(value)] as const)
-    // libvirt leaves out, and takes as 0, what is 0.
-    .filter(([, value]) => value !== 0)
-    .map(([name, value]) => `${name}=${value}`);
+  const parts = significant(rest);
   const bus = type === "drive" ? (busOf(device) ?? "scsi") : "";
-  return [type, bus, ...parts.sort()].join(" ");
+  return [type, bus, ...parts].join(" ");
 }
 
 /** The bus of a PCI address, which is the index of the PCI controller that the device is plugged into. */
@@ -72,11 +68,15 @@ export function busOf(device: XmlElement): string | undefined {
 /** What tells one host device from another: its source, whatever way its numbers are written in. */
 export function sourceKey(source: XmlElement | undefined): string {
   if (source === undefined) return "";
-  const attributes = Object.entries(source.attributes)
-    .map(([name, value]) => `${name}=${numberOf(value)}`)
-    .sort();
+  const attributes = significant(source.attributes);
   const children = source.children.map((node) => (typeof node === "string" ? node.trim() : sourceKey(node)));
   return `<${[source.name, ...attributes].join(" ")}>${children.join("")}`;
+}
+
+/** What attributes say, in an order of its own: libvirt leaves out, and takes as 0, what is 0. */
+function significant(attributes: Readonly<Record<string, string>>): string[] {
+  const values = Object.entries(attributes).map(([name, value]) => [name, numberOf(value)] as const);
+  return values.flatMap(([name, value]) => (value === 0 ? [] : [`${name}=${value}`])).sort();
 }
 
 /** A number as libvirt reads it, in whatever base; any other text as it is. */

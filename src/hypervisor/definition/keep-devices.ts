@@ -30,10 +30,7 @@ export function keepDevices(definition: XmlElement, current: XmlElement): XmlEle
  * comes or goes.
  */
 export function keepAddedDevices(merged: XmlElement, normal: XmlElement, current: XmlElement): XmlElement {
-  const added = pairDevices(normal, merged)
-    .filter(({ device, counterpart }) => counterpart === undefined && !isPciController(device))
-    .map(({ device }) => device)
-    .filter((device) => placeOf(device) !== undefined);
+  const added = addedDevices(merged, normal);
   const own = at(merged, "devices")?.children ?? [];
   const open = changeDevices(merged, (children) => [...children, ...added.map(withoutAddress)]);
   const kept = keepDevices(open, current);
@@ -48,6 +45,23 @@ export function keepAddedDevices(merged: XmlElement, normal: XmlElement, current
   const additions = placed.filter((device) => placeOf(device) !== undefined);
   const rest = all.slice(own.length + added.length);
   return changeDevices(kept, () => [...all.slice(0, own.length), ...additions, ...rest]);
+}
+
+/** The devices with a place that libvirt has added, less PCI controllers. */
+function addedDevices(merged: XmlElement, normal: XmlElement): XmlElement[] {
+  const kind = (device: XmlElement) => `${device.name} ${attribute(device, "type")}`;
+  const own = Map.groupBy(childElements(at(merged, "devices")), kind);
+  const all = Map.groupBy(childElements(at(normal, "devices")), kind);
+  // One that libvirt only describes otherwise has no counterpart either, but there are no more of its kind.
+  const hasMore = (device: XmlElement) => count(all, kind(device)) > count(own, kind(device));
+  return pairDevices(normal, merged)
+    .filter(({ device, counterpart }) => counterpart === undefined && hasMore(device))
+    .map(({ device }) => device)
+    .filter((device) => placeOf(device) !== undefined && !isPciController(device));
+}
+
+function count(groups: ReadonlyMap<string, readonly XmlElement[]>, key: string): number {
+  return groups.get(key)?.length ?? 0;
 }
 
 /** The domain with other contents of `<devices>`. */

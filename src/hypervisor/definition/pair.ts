@@ -37,12 +37,19 @@ const waysOfKind: Readonly<Record<string, readonly Way[]>> = {
   hostdev: [alike((device) => `${type(device)} ${sourceKey(at(device, "source"))}`)],
 };
 
+/** Names that a guest knows a channel or a file system by; libvirt gives some channels theirs. */
+const targetName: Key = (device) => {
+  const target = at(device, "target");
+  return attribute(target, "name") ?? attribute(target, "dir");
+};
+
 /** Of other devices it is the kind, and what they are to the guest, that tells them apart. */
 const waysOfOthers: readonly Way[] = [
-  alike((device) => {
-    const target = at(device, "target");
-    return [type(device), attribute(target, "name"), attribute(target, "dir")].join(" ");
-  }),
+  alike((device) => `${type(device)} ${targetName(device)}`),
+  {
+    inDefinition: (device) => (targetName(device) === undefined ? type(device) : undefined),
+    inDomain: type,
+  },
 ];
 
 /** Finds the counterpart in the domain of each device of a definition, in the definition's order. */
