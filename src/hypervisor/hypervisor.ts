@@ -1,5 +1,6 @@
 import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
 import type {
+  Comparison,
   Domain,
   DomainReference,
   Effect,
@@ -139,16 +140,21 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#mirror.domains();
   }
 
-  async glance(reference: DomainReference): Promise<Glance> {
+  async glance(reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
-    if (!entry.stale && entry.knowsAgent) return { kind: "Present", domain: entry.domain };
-    return this.#asking(entry.domain, async (calls) => {
-      const eventsBefore = this.#mirror.events(entry.domain.uuid);
-      const isKnown = entry.knowsAgent || entry.domain.id === undefined;
-      const xml = isKnown ? undefined : readDomain(await calls.xml(XmlFlag.None));
-      return { kind: "Present", domain: await this.#refresh(entry.domain, calls, { xml, eventsBefore }) };
+    const { domain: known, stale, knowsAgent } = entry;
+    if (!stale && knowsAgent && comparison === undefined) return { kind: "Present", domain: known };
+    return this.#asking<Glance>(known, async (calls) => {
+      const eventsBefore = this.#mirror.events(known.uuid);
+      const isAsked = known.id !== undefined && (!knowsAgent || comparison !== undefined);
+      const live = isAsked ? await calls.xml(XmlFlag.None) : undefined;
+      const persistent = comparison === undefined ? undefined : await calls.isPersistent();
+      const next = await this.#next({ identity: known, calls, persistent, live }, comparison);
+      const xml = live && readDomain(live);
+      const domain = await this.#refresh(known, calls, { xml, eventsBefore });
+      return { kind: "Present", domain, ...next };
     });
   }
 
@@ -175,7 +181,7 @@ export class LibvirtHypervisor implements Hypervisor {
         const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
         if (before.id === undefined) {
-          const next = await this.#next({ identity: before, calls, persistent }, question);
+          const next = await this.#next({ identity: before, calls, persistent }, question.comparison);
           return { kind: "Present", domain: before, persistent, marks, ...next };
         }
         const eventsBefore = this.#mirror.events(before.uuid);
@@ -183,10 +189,11 @@ export class LibvirtHypervisor implements Hypervisor {
           bootMarks(calls, question.attempt ?? nextMark?.attempt),
           sightOfBoot(calls, before, question),
         ]);
+        const next = await this.#next({ identity: before, calls, persistent, live }, question.comparison);
+        // Asked last: what is looked at before may take a while, and is decided on as of now.
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
         // A stop that overtook the answers is known, and they speak of the boot that it ended.
         if (domain.id === before.id && domain.lastStop === lastStop) {
-          const next = await this.#next({ identity: before, calls, persistent, live }, question);
           return {
             kind: "Present",
             domain,
@@ -242,18 +249,16 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   /** What the next start would use, where that was asked. */
-  async #next(starter: Starter, { blueprint, preflight }: Question): Promise<Pick<Sight, "next">> {
-    return blueprint === undefined
-      ? {}
-      : { next: await nextStart(this.#forms, starter, { blueprint, preflight }) };
+  async #next(starter: Starter, comparison: Comparison | undefined): Promise<Pick<Sight, "next">> {
+    return comparison === undefined ? {} : { next: await nextStart(this.#forms, starter, comparison) };
   }
 
   /** A domain that is not there could be defined. */
-  async #missing(reference: DomainReference, question: Question): Promise<Look> {
-    if (question.blueprint?.definition === undefined) return { kind: "Missing" };
+  async #missing(reference: DomainReference, { comparison }: Question): Promise<Look> {
+    if (comparison?.blueprint.definition === undefined) return { kind: "Missing" };
     const identity = reference.kind === "Name" ? { name: reference.name } : { uuid: reference.uuid };
     try {
-      return { kind: "Missing", ...(await this.#next({ identity }, question)) };
+      return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
     } catch (error) {
       return absenceOf(error);
     }

@@ -1,5 +1,5 @@
 import { XmlFlag } from "libvirt";
-import type { Blueprint, NextStart } from "../../controller/ports.ts";
+import type { Blueprint, Comparison, NextStart } from "../../controller/ports.ts";
 import type { Finding } from "../../controller/finding.ts";
 import { configuration } from "./definition/configurations.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
@@ -20,13 +20,6 @@ export interface Starter {
   readonly live?: XmlElement | undefined;
 }
 
-/** What is to be found out. */
-export interface NextStartQuestion {
-  readonly blueprint: Blueprint;
-  /** Whether everything is looked at that the start needs. */
-  readonly preflight?: boolean | undefined;
-}
-
 /** What the next start would be made from. */
 interface Source {
   readonly isToBeDefined: boolean;
@@ -43,17 +36,17 @@ interface Source {
 export async function nextStart(
   forms: NormalForms,
   starter: Starter,
-  question: NextStartQuestion,
+  { blueprint, preflight }: Comparison,
 ): Promise<NextStart> {
   try {
-    const source = await sourceOf(forms, starter, question.blueprint.definition);
+    const source = await sourceOf(forms, starter, blueprint.definition);
     const { isToBeDefined, normal, written } = source;
     const { live } = starter;
     return {
       isToBeDefined,
       changes: live && changesOf(live, normal),
       absentDisks: live === undefined ? [] : absentDisks(live, normal),
-      findings: question.preflight === true ? await findingsOf(written, question.blueprint) : undefined,
+      findings: preflight ? await findingsOf(written, blueprint) : undefined,
     };
   } catch (error) {
     if (!(error instanceof DefinitionError)) throw error;
