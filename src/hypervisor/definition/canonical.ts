@@ -10,7 +10,7 @@ import {
 import { sizeInWords } from "./quantity.ts";
 
 /** Attributes that are sizes where their element has a unit. */
-const sizeAttributes = ["memory", "size"];
+const sizeAttributes = new Set(["memory", "size"]);
 
 /** What is a size in KiB where it says no unit. */
 const sizesInKib = new Set(["memory", "currentMemory", "maxMemory"]);
@@ -28,11 +28,13 @@ export function canonical(domain: XmlElement): XmlElement {
         case "os":
           return withBootOrder(withSizes(node));
         case "qemu:commandline":
-          return element(node.name, {}, [inOneText(node)]);
+          return element(node.name, node.attributes, [inOneText(node)]);
+        case "vcpu":
+          return withCurrent(node);
         case "devices":
           return { ...node, children: node.children.map((device) => canonicalDevice(device)) };
         default:
-          return withSizes(node, sizesInKib.has(node.name) ? "KiB" : undefined);
+          return withSizes(node, attribute(node, "unit") ?? (sizesInKib.has(node.name) ? "KiB" : undefined));
       }
     }),
   };
@@ -49,7 +51,7 @@ function withSizes(node: XmlElement, unit = attribute(node, "unit")): XmlElement
   const text = textOf(node);
   const size = unit === undefined || text === undefined ? undefined : sizeInWords(text, unit);
   const sizes = Object.entries(node.attributes).flatMap(([name, value]) => {
-    const words = unit !== undefined && sizeAttributes.includes(name) ? sizeInWords(value, unit) : undefined;
+    const words = unit !== undefined && sizeAttributes.has(name) ? sizeInWords(value, unit) : undefined;
     return words === undefined ? [] : [[name, words] as const];
   });
   if (size === undefined && sizes.length === 0) return { ...node, children };
@@ -76,14 +78,18 @@ function hasOnly({ attributes, children }: XmlElement, name: string): boolean {
 
 /** Everything inside an element as one text, in its order. */
 function inOneText(node: XmlElement): string {
-  return JSON.stringify(
-    childElements(node).map((child) => [
-      child.name,
-      Object.entries(child.attributes),
-      inOneText(child),
-      textOf(child),
-    ]),
-  );
+  const inside = childElements(node).map((child) => [
+    child.name,
+    Object.entries(child.attributes),
+    inOneText(child),
+  ]);
+  return JSON.stringify([textOf(node), inside]);
+}
+
+/** All of the processors are switched on where no number of them is said to be. */
+function withCurrent(vcpu: XmlElement): XmlElement {
+  const current = attribute(vcpu, "current") ?? textOf(vcpu);
+  return current === undefined ? vcpu : { ...vcpu, attributes: { ...vcpu.attributes, current } };
 }
 
 /**

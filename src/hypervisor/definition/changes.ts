@@ -1,7 +1,8 @@
 import { at, textOf, type XmlElement } from "../xml/element.ts";
-import { isAddition } from "./additions.ts";
+import { isAddition } from "./additions/additions.ts";
 import { canonical } from "./canonical.ts";
 import { differencesAt, type Place } from "./difference.ts";
+import { withoutPortsOfDevices } from "./pci-ports.ts";
 import { sentenceOf } from "./sentence.ts";
 
 /**
@@ -11,7 +12,7 @@ import { sentenceOf } from "./sentence.ts";
  * neither document's; none where there is nothing.
  *
  * The two are compared as trees, devices by what tells them apart. What libvirt adds to a domain that runs, and what
- * needs no restart, is left out; see `additions.ts`. In particular, another current memory is not told unless the
+ * needs no restart, is left out; see `additions/`. In particular, another current memory is not told unless the
  * memory changes, too: in the XML of a running domain it is what the balloon holds at the moment, not what the boot
  * began with.
  */
@@ -25,8 +26,8 @@ export function changesBetween(running: XmlElement, next: XmlElement): string[] 
   };
   const names = ["name", "uuid"].map((name) => [textOf(at(running, name)), textOf(at(next, name))] as const);
   const isSame = (a: string, b: string) => names.some(([from, to]) => isRenamed(a, b, from, to));
-  const differences = differencesAt(domains, { isMeaningless: isAddition, isSame });
-  return [...new Set(Iterator.from(differences).map(sentenceOf))];
+  const differences = [...differencesAt(domains, { isMeaningless: isAddition, isSame })];
+  return [...new Set(withoutPortsOfDevices(differences).map(sentenceOf))];
 }
 
 /** Whether two values differ only in that each contains its own domain's name, as the paths do that libvirt makes up. */

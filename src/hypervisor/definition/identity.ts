@@ -65,24 +65,23 @@ function hostdevKey(device: XmlElement): (string | undefined)[] {
   const type = attribute(device, "type");
   const product = [at(source, "vendor"), at(source, "product")].map((one) => attribute(one, "id"));
   if (product.every((one) => one !== undefined)) return [type, product.join(":")];
-  const place = childElements(source).flatMap(({ attributes }) => hexless(attributes));
-  return [type, ...hexless(source?.attributes ?? {}), ...place];
+  const places = [source, ...childElements(source)].flatMap((one) => placeWords(one?.attributes ?? {}));
+  return [type, ...places];
 }
 
-/** Where a device is, without its attribute names: they only repeat what its type says. */
-function hexless({
-  startupPolicy: _,
-  writeFiltering: __,
-  ...attributes
-}: Readonly<Record<string, string>>): string[] {
+/** What is said of how a device is used, rather than which one it is. */
+const uses = new Set(["startupPolicy", "writeFiltering"]);
+
+/** Where a device of the host is, without the attributes' names: its type says what they mean. */
+export function placeWords(attributes: Readonly<Record<string, string>>): string[] {
   const { domain, bus, slot, function: part } = attributes;
   if (domain !== undefined && slot !== undefined) {
     const [a, b, c, d] = [domain, bus, slot, part].map((value) => (value ?? "0").replace(/^0x/, ""));
     return [`${a}:${b}:${c}.${d}`];
   }
-  return Object.keys(attributes)
-    .sort()
-    .map((name) => attributes[name] ?? "");
+  return Object.entries(attributes)
+    .filter(([name]) => !uses.has(name))
+    .map(([, value]) => value);
 }
 
 function words(parts: readonly (string | undefined)[]): string {

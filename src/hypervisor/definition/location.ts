@@ -1,4 +1,5 @@
 import { at, attribute, childElements, type XmlElement } from "../xml/element.ts";
+import { placeWords } from "./identity.ts";
 
 /** Where a disk's content is, in words, such as a path or "rbd:vms/a at host:6789"; undefined without a medium. */
 export function diskLocation(disk: XmlElement | undefined): string | undefined {
@@ -12,12 +13,17 @@ export function diskLocation(disk: XmlElement | undefined): string | undefined {
     case "nvme":
       return inWords([
         "NVMe",
-        ...Object.values(at(source, "address")?.attributes ?? {}),
-        attribute(source, "namespace"),
+        ...placeWords(at(source, "address")?.attributes ?? {}),
+        ...namespaceWords(source),
       ]);
     default:
       return inWords(["file", "dev", "dir", "path"].map((name) => attribute(source, name)));
   }
+}
+
+function namespaceWords(source: XmlElement): string[] {
+  const namespace = attribute(source, "namespace");
+  return namespace === undefined ? [] : [`namespace ${namespace}`];
 }
 
 function networkLocation(source: XmlElement): string | undefined {

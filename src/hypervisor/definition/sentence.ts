@@ -119,7 +119,7 @@ function onOneLine(text: string): string {
 function subjectOf(difference: Difference): string {
   const { place } = difference;
   const device = enclosingDevice(place);
-  const named = names.get(pathOf(difference).replace(/#$/, ""));
+  const named = difference.kind === "Attribute" ? names.get(pathOf(difference)) : undefined;
   if (device === undefined) return named ?? withAttribute(labelOf(place), difference);
   if (device === place && difference.kind === "Element") return deviceLabel(device);
   const label = deviceLabel(device);
@@ -144,10 +144,12 @@ function labelOf(place: Place): string {
   return isTop || named !== undefined ? words : `${labelOf(parent)}/${words}`;
 }
 
-function identityWords(place: Place): string {
-  const node = place.running ?? place.next;
-  const identity = node === undefined ? "" : identityOf(place.parent?.path ?? "", node);
-  return [identity, place.ordinal ?? ""].filter((word) => word !== "").join(" ");
+/** What tells an element from the others of its name, and its number among those that nothing tells apart. */
+function identityWords({ running, next, parent, ordinal }: Place): string {
+  const node = running ?? next;
+  const identity = node === undefined ? "" : identityOf(parent?.path ?? "", node);
+  if (ordinal === undefined) return identity;
+  return identity === "" ? String(ordinal) : `${identity} #${ordinal}`;
 }
 
 function nameOf({ path }: Place): string {
@@ -169,7 +171,8 @@ function contentOf(place: Place, node: XmlElement | undefined): string | undefin
   const text = textOf(node);
   if (text !== undefined) return text;
   const [name, ...others] = attributes;
-  return name === undefined || others.length > 0 ? undefined : `${name} ${attribute(node, name)}`;
+  const value = name === undefined || others.length > 0 ? undefined : attribute(node, name);
+  return value === undefined || value === identityWords(place) ? undefined : `${name} ${value}`;
 }
 
 function isDevice(place: Place): boolean {
