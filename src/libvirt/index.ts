@@ -28,7 +28,18 @@ export { events } from "./protocol/events.ts";
 export type { EventPayloads } from "./protocol/events.ts";
 export { defineEvent, defineProcedure, defineQemuProcedure } from "./protocol/procedure.ts";
 export type { EventProcedure, Procedure } from "./protocol/procedure.ts";
-export type { Domain, TypedParam } from "./protocol/types.ts";
+export { BLOCK_PEEK_MAX } from "./protocol/types.ts";
+export type {
+  Domain,
+  HostInterface,
+  Network,
+  NodeDevice,
+  Nwfilter,
+  Secret,
+  StoragePool,
+  StorageVol,
+  TypedParam,
+} from "./protocol/types.ts";
 
 export { ErrorCode } from "./names/error-codes.ts";
 export type { ErrorCodeName } from "./names/error-codes.ts";
@@ -43,6 +54,8 @@ export { decodeLifecycle } from "./names/lifecycle.ts";
 export type { LifecycleEvent, LifecycleEventName } from "./names/lifecycle.ts";
 export { MetadataType } from "./names/metadata.ts";
 export type { MetadataKind } from "./names/metadata.ts";
+export { SecretUsage } from "./names/secret.ts";
+export { StoragePoolState, StorageVolType } from "./names/storage.ts";
 export { decodeState } from "./names/states.ts";
 export type { ReasonName, StateAndReason, StateName } from "./names/states.ts";
 

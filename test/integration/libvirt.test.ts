@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
 import {
+  ALL_CELLS,
   Affect,
   CallTimeoutError,
   Connection,
@@ -13,12 +14,14 @@ import {
   LifecycleAction,
   LifecycleTrigger,
   MetadataType,
+  SecretUsage,
   ShutdownFlag,
+  StoragePoolCreateFlag,
   decodeState,
   events,
   procedures,
 } from "libvirt";
-import type { Domain, ErrorCodeName } from "libvirt";
+import type { Domain, ErrorCodeName, Network, Secret, StoragePool, StorageVol } from "libvirt";
 
 import { connectionProcedures } from "../../src/libvirt/protocol/procedures.ts";
 import { listDomains } from "../../src/libvirt/session/list-domains.ts";
@@ -65,6 +68,29 @@ async function untilOff(connection: Connection, dom: Domain): Promise<void> {
     if (decodeState(state, reason).state === "Shutoff") return;
     await delay(20);
   }
+}
+
+/** A pool of the files in a directory. */
+function poolXml({ name, uuid }: StoragePool, directory: string): string {
+  return `<pool type='dir'><name>${name}</name><uuid>${uuid}</uuid><target><path>${directory}</path></target></pool>`;
+}
+
+/** A volume in one piece, without a format of its own. */
+function volXml(name: string, bytes: number): string {
+  return `<volume><name>${name}</name><capacity>${bytes}</capacity><target><format type='raw'/></target></volume>`;
+}
+
+/** A secret for a volume of a path that no other test uses. It has no value. */
+async function defineSecret(): Promise<Secret> {
+  const uuid = crypto.randomUUID();
+  const usageId = `/${unusedName()}`;
+  const file = join(libvirtd.directory, `${uuid}.xml`);
+  await writeFile(
+    file,
+    `<secret><uuid>${uuid}</uuid><usage type='volume'><volume>${usageId}</volume></usage></secret>`,
+  );
+  await libvirtd.virsh("secret-define", file);
+  return { uuid, usageType: SecretUsage.Volume, usageId };
 }
 
 async function destroy(connection: Connection, dom: Domain): Promise<void> {
@@ -288,6 +314,17 @@ describe("every procedure", () => {
     const element = { dom, type: MetadataType.Element, uri: NS, flags };
     const { xml } = await connection.call(procedures.domainGetXmlDesc, { dom, flags });
     const transient = xml.replace(dom.name, unusedName()).replace(dom.uuid, crypto.randomUUID());
+    const device = {
+      dom,
+      flags: Affect.Config,
+      xml: "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    };
+    const list = { needResults: 1, flags };
+    const net: Network = { name: "none", uuid: crypto.randomUUID() };
+    const pool: StoragePool = { name: unusedName(), uuid: crypto.randomUUID() };
+    const directory = join(libvirtd.directory, pool.name);
+    const vol: StorageVol = { pool: pool.name, name: "disk", key: join(directory, "disk") };
+    const secret = await defineSecret();
     const asked: Record<keyof typeof procedures, () => Promise<unknown>> = {
       connectGetType: () => connection.call(procedures.connectGetType, {}),
       connectGetVersion: () => connection.call(procedures.connectGetVersion, {}),
@@ -318,6 +355,10 @@ describe("every procedure", () => {
       domainGetBlockInfo: () => connection.call(procedures.domainGetBlockInfo, { dom, path: "vda", flags }),
       domainGetDiskErrors: () =>
         connection.call(procedures.domainGetDiskErrors, { dom, maxErrors: 8, flags }),
+      domainBlockPeek: () =>
+        connection.call(procedures.domainBlockPeek, { dom, path: "vda", offset: 0n, size: 512, flags }),
+      domainAttachDeviceFlags: () => connection.call(procedures.domainAttachDeviceFlags, device),
+      domainDetachDeviceFlags: () => connection.call(procedures.domainDetachDeviceFlags, device),
       domainCreateXml: () => connection.call(procedures.domainCreateXml, { xmlDesc: transient, flags }),
       domainCreateWithFlags: () => connection.call(procedures.domainCreateWithFlags, { dom, flags }),
       domainDefineXmlFlags: () => connection.call(procedures.domainDefineXmlFlags, { xml, flags }),
@@ -344,6 +385,91 @@ describe("every procedure", () => {
         connection.call(procedures.qemuDomainAgentCommand, { dom, cmd: "{}", timeout: 1, flags }),
       domainDestroyFlags: () => connection.call(procedures.domainDestroyFlags, { dom, flags }),
       domainUndefineFlags: () => connection.call(procedures.domainUndefineFlags, { dom, flags }),
+
+      connectGetCapabilities: () => connection.call(procedures.connectGetCapabilities, {}),
+      connectGetDomainCapabilities: () => connection.call(procedures.connectGetDomainCapabilities, { flags }),
+      nodeGetInfo: () => connection.call(procedures.nodeGetInfo, {}),
+      nodeGetMemoryStats: () =>
+        connection.call(procedures.nodeGetMemoryStats, { nparams: 0, cellNum: ALL_CELLS, flags }),
+      nodeGetFreeMemory: () => connection.call(procedures.nodeGetFreeMemory, {}),
+
+      connectListAllNetworks: () => connection.call(procedures.connectListAllNetworks, list),
+      networkLookupByName: () => connection.call(procedures.networkLookupByName, { name: "none" }),
+      networkGetXmlDesc: () => connection.call(procedures.networkGetXmlDesc, { net, flags }),
+      // Without the driver it would end libvirtd.
+      networkIsActive: async () => {
+        const found = await connection.call(procedures.networkLookupByName, { name: "none" });
+        await connection.call(procedures.networkIsActive, found);
+      },
+      networkCreate: () => connection.call(procedures.networkCreate, { net }),
+      networkDestroy: () => connection.call(procedures.networkDestroy, { net }),
+      networkDefineXml: () => connection.call(procedures.networkDefineXml, { xml: "<network/>" }),
+      networkDefineXmlFlags: () =>
+        connection.call(procedures.networkDefineXmlFlags, { xml: "<network/>", flags }),
+      connectNetworkEventRegisterAny: () =>
+        connection.call(procedures.connectNetworkEventRegisterAny, { eventId: 0, net }),
+      connectNetworkEventDeregisterAny: () =>
+        connection.call(procedures.connectNetworkEventDeregisterAny, { callbackId: 0 }),
+
+      storagePoolDefineXml: () =>
+        connection.call(procedures.storagePoolDefineXml, { xml: poolXml(pool, directory), flags }),
+      storagePoolCreate: () =>
+        connection.call(procedures.storagePoolCreate, { pool, flags: StoragePoolCreateFlag.WithBuild }),
+      connectListAllStoragePools: () => connection.call(procedures.connectListAllStoragePools, list),
+      storagePoolLookupByName: () => connection.call(procedures.storagePoolLookupByName, { name: pool.name }),
+      storagePoolGetInfo: () => connection.call(procedures.storagePoolGetInfo, { pool }),
+      storagePoolGetXmlDesc: () => connection.call(procedures.storagePoolGetXmlDesc, { pool, flags }),
+      storagePoolIsActive: () => connection.call(procedures.storagePoolIsActive, { pool }),
+      storagePoolRefresh: () => connection.call(procedures.storagePoolRefresh, { pool, flags }),
+      storageVolCreateXml: () =>
+        connection.call(procedures.storageVolCreateXml, { pool, xml: volXml("disk", 4096), flags }),
+      storageVolCreateXmlFrom: () =>
+        connection.call(procedures.storageVolCreateXmlFrom, {
+          pool,
+          xml: volXml("clone", 4096),
+          clonevol: vol,
+          flags,
+        }),
+      storagePoolListAllVolumes: () =>
+        connection.call(procedures.storagePoolListAllVolumes, { pool, ...list }),
+      storageVolLookupByName: () =>
+        connection.call(procedures.storageVolLookupByName, { pool, name: vol.name }),
+      storageVolLookupByPath: () => connection.call(procedures.storageVolLookupByPath, { path: vol.key }),
+      storageVolGetInfo: () => connection.call(procedures.storageVolGetInfo, { vol }),
+      storageVolGetXmlDesc: () => connection.call(procedures.storageVolGetXmlDesc, { vol, flags }),
+      storageVolGetPath: () => connection.call(procedures.storageVolGetPath, { vol }),
+      storageVolDelete: () => connection.call(procedures.storageVolDelete, { vol, flags }),
+      connectStoragePoolEventRegisterAny: () =>
+        connection.call(procedures.connectStoragePoolEventRegisterAny, { eventId: 0, pool }),
+      connectStoragePoolEventDeregisterAny: () =>
+        connection.call(procedures.connectStoragePoolEventDeregisterAny, { callbackId: 0 }),
+      storagePoolDestroy: () => connection.call(procedures.storagePoolDestroy, { pool }),
+
+      connectListAllInterfaces: () => connection.call(procedures.connectListAllInterfaces, list),
+      interfaceLookupByName: () => connection.call(procedures.interfaceLookupByName, { name: "lo" }),
+      // Without the driver it would end libvirtd.
+      interfaceIsActive: async () => {
+        const found = await connection.call(procedures.interfaceLookupByName, { name: "lo" });
+        await connection.call(procedures.interfaceIsActive, found);
+      },
+      nwfilterLookupByName: () => connection.call(procedures.nwfilterLookupByName, { name: "none" }),
+
+      connectListAllNodeDevices: () => connection.call(procedures.connectListAllNodeDevices, list),
+      nodeDeviceLookupByName: () => connection.call(procedures.nodeDeviceLookupByName, { name: "none" }),
+      nodeDeviceGetXmlDesc: () => connection.call(procedures.nodeDeviceGetXmlDesc, { name: "none", flags }),
+      nodeDeviceReAttach: () => connection.call(procedures.nodeDeviceReAttach, { name: "none" }),
+      nodeDeviceCreate: () => connection.call(procedures.nodeDeviceCreate, { name: "none", flags }),
+      connectNodeDeviceEventRegisterAny: () =>
+        connection.call(procedures.connectNodeDeviceEventRegisterAny, { eventId: 0 }),
+      connectNodeDeviceEventDeregisterAny: () =>
+        connection.call(procedures.connectNodeDeviceEventDeregisterAny, { callbackId: 0 }),
+
+      secretLookupByUuid: () => connection.call(procedures.secretLookupByUuid, { uuid: secret.uuid }),
+      secretLookupByUsage: () => connection.call(procedures.secretLookupByUsage, secret),
+      connectSecretEventRegisterAny: () =>
+        connection.call(procedures.connectSecretEventRegisterAny, { eventId: 0, secret }),
+      connectSecretEventDeregisterAny: () =>
+        connection.call(procedures.connectSecretEventDeregisterAny, { callbackId: 0 }),
     };
     const refused: string[] = [];
     for (const [name, ask] of Object.entries(asked)) {
@@ -359,10 +485,33 @@ describe("every procedure", () => {
       "domainAbortJob",
       "domainGetBlockJobInfo",
       "domainGetBlockInfo",
+      "domainBlockPeek",
       "domainCreateWithFlags",
       "domainPmWakeup",
       "domainGetTime",
       "qemuDomainAgentCommand",
+      // This daemon has no drivers for what is the host's own.
+      "connectListAllNetworks",
+      "networkLookupByName",
+      "networkGetXmlDesc",
+      "networkIsActive",
+      "networkCreate",
+      "networkDestroy",
+      "networkDefineXml",
+      "networkDefineXmlFlags",
+      "connectNetworkEventRegisterAny",
+      "connectNetworkEventDeregisterAny",
+      "connectListAllInterfaces",
+      "interfaceLookupByName",
+      "interfaceIsActive",
+      "nwfilterLookupByName",
+      "connectListAllNodeDevices",
+      "nodeDeviceLookupByName",
+      "nodeDeviceGetXmlDesc",
+      "nodeDeviceReAttach",
+      "nodeDeviceCreate",
+      "connectNodeDeviceEventRegisterAny",
+      "connectNodeDeviceEventDeregisterAny",
     ]);
   });
 });

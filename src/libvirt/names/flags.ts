@@ -1,4 +1,7 @@
-/** What a change affects: this boot, the configuration of the next, or both added (virDomainModificationImpact). */
+/**
+ * What a change affects: this boot, the configuration of the next, or both added (virDomainModificationImpact). Also
+ * the flags of domainAttachDeviceFlags and domainDetachDeviceFlags.
+ */
 export const Affect = { Current: 0, Live: 1, Config: 2 } as const;
 
 /** Flags of domainCreateWithFlags and domainCreateXml (virDomainCreateFlags). */
@@ -45,7 +48,10 @@ export const UndefineFlag = {
   KeepTpm: 64,
 } as const;
 
-/** Flags of domainDefineXmlFlags (virDomainDefineFlags). */
+/**
+ * Flags of domainDefineXmlFlags, networkDefineXmlFlags and storagePoolDefineXml, whose numbers are the same
+ * (virDomainDefineFlags, virNetworkDefineFlags, virStoragePoolDefineFlags).
+ */
 export const DefineFlag = { None: 0, Validate: 1 } as const;
 
 /** Flags of domainGetXmlDesc (virDomainXMLFlags). */
@@ -83,3 +89,57 @@ export const JobStatsFlag = {
   /** Leaves those statistics for others to read. */
   KeepCompleted: 2,
 } as const;
+
+/**
+ * Flags of networkGetXmlDesc and storagePoolGetXmlDesc, whose numbers are the same, but not those of domains
+ * (virNetworkXMLFlags, virStorageXMLFlags).
+ */
+export const HostXmlFlag = {
+  None: 0,
+  /** As it is defined, instead of as it runs. */
+  Inactive: 1,
+} as const;
+
+/**
+ * Flags of connectListAllNetworks, connectListAllStoragePools and connectListAllInterfaces, whose numbers are the same,
+ * but not those of domains (virConnectListAllNetworksFlags and the others); none means all.
+ */
+export const HostListFlag = { All: 0, Inactive: 1, Active: 2 } as const;
+
+/** Flags of connectListAllNodeDevices; none means all (virConnectListAllNodeDeviceFlags). */
+export const ListNodeDevicesFlag = {
+  All: 0,
+  Pci: 0x2,
+  Usb: 0x4,
+  Net: 0x10,
+  ScsiHost: 0x20,
+  Scsi: 0x80,
+  Storage: 0x100,
+  MdevTypes: 0x2000,
+  Mdev: 0x4000,
+  Inactive: 0x4000_0000,
+  Active: 0x8000_0000,
+} as const;
+
+/** Flags of storagePoolCreate (virStoragePoolCreateFlags). */
+export const StoragePoolCreateFlag = {
+  Normal: 0,
+  /** Makes what the pool is in first, such as its directory. */
+  WithBuild: 1,
+  WithBuildOverwrite: 2,
+  WithBuildNoOverwrite: 4,
+} as const;
+
+/** Flags of storageVolCreateXml and storageVolCreateXmlFrom (virStorageVolCreateFlags). */
+export const StorageVolCreateFlag = {
+  None: 0,
+  PreallocMetadata: 1,
+  /** Shares the blocks of the volume that is copied, and fails where the filesystem cannot. */
+  Reflink: 2,
+} as const;
+
+/** Flags of storageVolDelete (virStorageVolDeleteFlags). */
+export const StorageVolDeleteFlag = { Normal: 0, Zeroed: 1, WithSnapshots: 2 } as const;
+
+/** The cell for which nodeGetMemoryStats tells of the whole host (virNodeGetMemoryStatsAllCells). */
+export const ALL_CELLS = -1;

@@ -1,8 +1,10 @@
 import { array, optional } from "../xdr/compound.ts";
-import { hyper, int, uhyper, uint } from "../xdr/primitives.ts";
+import { hyper, int, opaque, uhyper, uint } from "../xdr/primitives.ts";
+import { hostProcedures } from "./host-procedures.ts";
 import { defineProcedure, defineQemuProcedure } from "./procedure.ts";
 import {
   AUTH_TYPE_LIST_MAX,
+  BLOCK_PEEK_MAX,
   DISK_ERRORS_MAX,
   DOMAIN_LIST_MAX,
   JOB_STATS_MAX,
@@ -105,6 +107,16 @@ export const procedures = {
     { dom: domain, path: text, flags },
     { allocation: uhyper, capacity: uhyper, physical: uhyper },
   ),
+  /**
+   * Bytes of a disk of format raw, whether its domain runs or not: `path` is the disk's target or its source, `size` at
+   * most BLOCK_PEEK_MAX. Libvirt refuses the other formats, and bytes beyond the end of the image.
+   */
+  domainBlockPeek: defineProcedure(
+    "DOMAIN_BLOCK_PEEK",
+    103,
+    { dom: domain, path: text, offset: uhyper, size: uint, flags },
+    { buffer: opaque(BLOCK_PEEK_MAX) },
+  ),
   /** The disks that have an I/O error, each with one of DiskErrorCode; with 0 for `maxErrors` only how many disks there are. */
   domainGetDiskErrors: defineProcedure(
     "DOMAIN_GET_DISK_ERRORS",
@@ -117,6 +129,19 @@ export const procedures = {
   domainCreateWithFlags: defineProcedure("DOMAIN_CREATE_WITH_FLAGS", 196, domFlags, dom),
   domainDefineXmlFlags: defineProcedure("DOMAIN_DEFINE_XML_FLAGS", 350, { xml: text, flags }, dom),
   domainUndefineFlags: defineProcedure("DOMAIN_UNDEFINE_FLAGS", 231, domFlags, {}),
+  domainAttachDeviceFlags: defineProcedure(
+    "DOMAIN_ATTACH_DEVICE_FLAGS",
+    160,
+    { dom: domain, xml: text, flags },
+    {},
+  ),
+  /** libvirt answers when it has asked a running guest; that one may let go of the device later, or never. */
+  domainDetachDeviceFlags: defineProcedure(
+    "DOMAIN_DETACH_DEVICE_FLAGS",
+    161,
+    { dom: domain, xml: text, flags },
+    {},
+  ),
   domainShutdownFlags: defineProcedure("DOMAIN_SHUTDOWN_FLAGS", 258, domFlags, {}),
   domainDestroyFlags: defineProcedure("DOMAIN_DESTROY_FLAGS", 234, domFlags, {}),
   domainReboot: defineProcedure("DOMAIN_REBOOT", 27, domFlags, {}),
@@ -159,4 +184,6 @@ export const procedures = {
     { dom: domain, cmd: text, timeout: int, flags },
     { result: optional(text) },
   ),
+
+  ...hostProcedures,
 } as const;

@@ -12,6 +12,16 @@ export const DOMAIN_STATS_MAX = 262_144;
 export const JOB_STATS_MAX = 64;
 /** The longest list of disks with errors. */
 export const DISK_ERRORS_MAX = 256;
+/** The longest piece of a disk, in bytes. */
+export const BLOCK_PEEK_MAX = 4_194_304;
+/** The longest list of networks, of interfaces, of storage pools, and of the volumes of a pool. */
+export const HOST_LIST_MAX = 16_384;
+/** The longest list of devices of the host. */
+export const NODE_DEVICE_LIST_MAX = 65_536;
+/** The most statistics of the host's memory. */
+export const NODE_MEMORY_STATS_MAX = 16;
+/** The room for the name of the host's processor, in bytes. */
+export const NODE_MODEL_BYTES = 32;
 /** The longest list of ways to authenticate. */
 export const AUTH_TYPE_LIST_MAX = 20;
 
@@ -52,8 +62,40 @@ export const domain = struct({ name: text, uuid, id: domainId });
 /** A domain as libvirt names it: `id` is undefined while it does not run. */
 export type Domain = Infer<typeof domain>;
 
-/** A network as it appears in errors. */
-const network = struct({ name: text, uuid });
+/** A virtual network of the host. */
+export const network = struct({ name: text, uuid });
+/** A virtual network of the host. libvirt goes by the UUID. */
+export type Network = Infer<typeof network>;
+
+/** A place on the host that holds volumes. */
+export const storagePool = struct({ name: text, uuid });
+/** A place on the host that holds volumes. libvirt goes by the UUID. */
+export type StoragePool = Infer<typeof storagePool>;
+
+/** A volume of the storage pool of this name. */
+export const storageVol = struct({ pool: text, name: text, key: text });
+/** A volume of the storage pool of this name; `key` is its path for most kinds of pool. libvirt goes by pool and name. */
+export type StorageVol = Infer<typeof storageVol>;
+
+/** An interface of the host's own network. */
+export const hostInterface = struct({ name: text, mac: text });
+/** An interface of the host's own network. */
+export type HostInterface = Infer<typeof hostInterface>;
+
+/** Rules for the traffic of domains. */
+export const nwfilter = struct({ name: text, uuid });
+/** Rules for the traffic of domains. libvirt goes by the UUID. */
+export type Nwfilter = Infer<typeof nwfilter>;
+
+/** A device of the host. */
+export const nodeDevice = struct({ name: text });
+/** A device of the host, by a name such as "pci_0000_02_10_7". */
+export type NodeDevice = Infer<typeof nodeDevice>;
+
+/** A secret of the host, without its value. */
+export const secret = struct({ uuid, usageType: int, usageId: text });
+/** A secret of the host, without its value: `usageType` is one of SecretUsage, `usageId` what it is for. libvirt goes by the UUID. */
+export type Secret = Infer<typeof secret>;
 
 /** A named value of one of seven types, as in statistics. */
 export const typedParam = struct({
@@ -79,6 +121,9 @@ export function intParam(params: readonly TypedParam[], field: string): number |
 
 /** The statistics of one domain. */
 export const domainStats = struct({ dom: domain, params: array(typedParam, DOMAIN_STATS_MAX) });
+
+/** One number about the host's memory. */
+export const nodeMemoryStat = struct({ field: text, value: uhyper });
 
 /** A disk by its target, such as "vda", and its I/O error. */
 export const diskError = struct({ disk: text, error: int });

@@ -23,7 +23,7 @@ export type Infer<C> = C extends Codec<infer T> ? T : never;
 export type Shape =
   | { readonly type: "int" | "uint" | "hyper" | "uhyper" | "double" | "bool" | "uuid" | "domainId" }
   | { readonly type: "string"; readonly max: number }
-  | { readonly type: "fixedOpaque"; readonly length: number }
+  | { readonly type: "fixedOpaque" | "charVector"; readonly length: number }
   | { readonly type: "opaque"; readonly max: number }
   | { readonly type: "optional"; readonly of: Shape }
   | { readonly type: "array"; readonly of: Shape; readonly max: number }

@@ -108,6 +108,43 @@ export function opaque(max: number): Codec<Uint8Array> {
   };
 }
 
+/**
+ * XDR vector of exactly `length` chars that hold a C string: four bytes for each char, and the text ends at the first
+ * that is 0. Text that fills the vector has none.
+ */
+export function charVector(length: number): Codec<string> {
+  return {
+    shape: { type: "charVector", length },
+    leastBytes: length * 4,
+    decode: (from) => {
+      const chars = Buffer.alloc(length);
+      for (let index = 0; index < length; index++) {
+        chars[index] = charOf(from.int());
+      }
+      const end = chars.indexOf(0);
+      return chars.toString("utf8", 0, end === -1 ? length : end);
+    },
+    encode: (to, value) => {
+      const chars = Buffer.from(value, "utf8");
+      checkLength(chars.length, length, "bytes");
+      if (chars.includes(0)) {
+        throw new TypeError("a string for libvirt cannot contain the character U+0000");
+      }
+      for (let index = 0; index < length; index++) {
+        to.int(chars[index] ?? 0);
+      }
+    },
+  };
+}
+
+/** A char has a sign on some processors and none on others. */
+function charOf(value: number): number {
+  if (value < -0x80 || value > 0xff) {
+    throw new ProtocolError(`${value} is no char`);
+  }
+  return value & 0xff;
+}
+
 /** Throws RangeError when a length exceeds its bound. */
 export function checkLength(length: number, max: number, unit: string): void {
   if (length > max) {

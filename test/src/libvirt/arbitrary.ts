@@ -27,6 +27,8 @@ function fromShape(shape: Shape): fc.Arbitrary<unknown> {
       return fc.option(fc.nat(), { nil: undefined });
     case "string":
       return text(shape.max);
+    case "charVector":
+      return text(shape.length);
     case "fixedOpaque":
       return fc.uint8Array({ minLength: shape.length, maxLength: shape.length }).map(detach);
     case "opaque":
