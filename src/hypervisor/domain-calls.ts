@@ -22,8 +22,9 @@ import {
 import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
-import { parseDomainXml, type DomainXml } from "./domain-xml.ts";
+import { parseDomainXml, readDomain } from "./domain-xml.ts";
 import { bootMark, parseRequestMark, requestMark, type MetadataElement } from "./marks.ts";
+import type { XmlElement } from "./xml/element.ts";
 
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
@@ -97,9 +98,10 @@ export class DomainCalls {
     return (await this.#metadata(bootMark(attempt).uri, Affect.Live)) !== undefined;
   }
 
-  /** What the XML of the running boot says. */
-  async liveXml(): Promise<DomainXml> {
-    return this.#xml(XmlFlag.None);
+  /** Its XML, by XmlFlag: that of the running boot, or what the next start would be made from. */
+  async xml(flags: number): Promise<XmlElement> {
+    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
+    return parseDomainXml(xml);
   }
 
   /**
@@ -274,7 +276,7 @@ export class DomainCalls {
 
   /** The running boot reacts again as the persistent configuration says, which it began with. */
   async #restoreActions(): Promise<void> {
-    const { onReboot = "restart", onPoweroff = "destroy" } = await this.#xml(XmlFlag.Inactive);
+    const { onReboot = "restart", onPoweroff = "destroy" } = readDomain(await this.xml(XmlFlag.Inactive));
     // The reboot comes first: libvirt refuses a poweroff that restarts beside a reboot that destroys.
     await this.#onLifecycle(LifecycleTrigger.Reboot, lifecycleActions.get(onReboot));
     if (onPoweroff !== "destroy")
@@ -293,11 +295,6 @@ export class DomainCalls {
     } catch (error) {
       if (!isRefusal(error, "NO_SUPPORT")) throw error;
     }
-  }
-
-  async #xml(flags: number): Promise<DomainXml> {
-    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
-    return parseDomainXml(xml);
   }
 
   /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */

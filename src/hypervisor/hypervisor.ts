@@ -1,4 +1,4 @@
-import { decodeState, type Session, type SessionEvent } from "libvirt";
+import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
 import type {
   Domain,
   DomainReference,
@@ -14,7 +14,7 @@ import type {
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
 import { DomainCalls } from "./domain-calls.ts";
-import type { DomainXml } from "./domain-xml.ts";
+import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { Mirror, type Answer } from "./mirror.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 
@@ -123,7 +123,8 @@ export class LibvirtHypervisor implements Hypervisor {
     if (!entry.stale && entry.knowsAgent) return { kind: "Present", domain: entry.domain };
     return this.#asking(entry.domain, async (calls) => {
       const eventsBefore = this.#mirror.events(entry.domain.uuid);
-      const xml = entry.knowsAgent || entry.domain.id === undefined ? undefined : await calls.liveXml();
+      const isKnown = entry.knowsAgent || entry.domain.id === undefined;
+      const xml = isKnown ? undefined : readDomain(await calls.xml(XmlFlag.None));
       return { kind: "Present", domain: await this.#refresh(entry.domain, calls, { xml, eventsBefore }) };
     });
   }
@@ -228,7 +229,7 @@ async function sightOfBoot(
   { state, reason }: Domain,
   { jobs, agent: question }: Question,
 ): Promise<Omit<Sight, "domain" | "persistent" | "marks"> & { xml: DomainXml }> {
-  const xml = await calls.liveXml();
+  const xml = readDomain(await calls.xml(XmlFlag.None));
   const isStuck = state === "Paused" && reason === "IOError";
   const isAsked = question !== undefined && state === "Running" && xml.agent === "Connected";
   const [job, storageProblem, agent] = await Promise.all([
