@@ -5,7 +5,7 @@ import type { FileLook, FileLooks } from "./file-reader.ts";
 import { imageOf, longestChain, neededBy, headerOf, type Image, type Needed } from "./image-chain.ts";
 import { isRecognized, readImageHeader } from "./image-header.ts";
 import type { Pools, VolumeName, VolumePlace } from "./pools.ts";
-import { volumeProblem, type PlacedVolume } from "./volumes.ts";
+import { volumeProblem, type KnownVolumes, type PlacedVolume } from "./volumes.ts";
 
 /** Where a disk's content is. */
 export type DiskPlace =
@@ -72,33 +72,43 @@ interface Problem {
   message: string;
   remedy: string;
   repair?: Repair | undefined;
+  /** The declared volume that is missing, where it is one. */
+  declaration?: PlacedVolume | undefined;
   /** Whether libvirt starts the domain without a disk that says that it is optional. */
   isSkippable: boolean;
 }
 
 /** What is known while disks are judged. */
-interface Known {
-  looks: FileLooks;
+interface Known extends KnownVolumes {
   pools: Pools;
-  declared: readonly PlacedVolume[];
+}
+
+/** What is told of disks, and of which declared volumes that tells. */
+export interface DiskFindings {
+  findings: Finding[];
+  told: Set<PlacedVolume>;
 }
 
 /** The disks that cannot be had, each with what it lacks. */
-export async function diskFindings(placed: readonly PlacedDisk[], known: Known): Promise<Finding[]> {
+export async function diskFindings(placed: readonly PlacedDisk[], known: Known): Promise<DiskFindings> {
+  const told = new Set<PlacedVolume>();
   const findings = placed.map(async ({ disk, place }) => {
-    const problems = (await problemsOf(disk, place, known)).filter(
-      ({ isSkippable }) => !(isSkippable && disk.isOptional),
-    );
-    return problems.map(({ reason, message, remedy, repair }): Finding => ({
-      reason,
-      path: `${disk.path}/source`,
-      message: `disk ${disk.target}: ${message}`,
-      remedy,
-      repair,
-      disk: sparable(disk),
-    }));
+    const problems = await problemsOf(disk, place, known);
+    return problems
+      .filter(({ isSkippable }) => !(isSkippable && disk.isOptional))
+      .map(({ reason, message, remedy, repair, declaration }): Finding => {
+        if (declaration !== undefined) told.add(declaration);
+        return {
+          reason,
+          path: `${disk.path}/source`,
+          message: `disk ${disk.target}: ${message}`,
+          remedy,
+          repair,
+          disk: sparable(disk),
+        };
+      });
   });
-  return (await Promise.all(findings)).flat();
+  return { findings: (await Promise.all(findings)).flat(), told };
 }
 
 async function problemsOf(disk: Disk, place: DiskPlace, known: Known): Promise<Problem[]> {
@@ -108,7 +118,7 @@ async function problemsOf(disk: Disk, place: DiskPlace, known: Known): Promise<P
     case "Directory":
       return await missingFile(place.directory, known.looks.get(place.directory), known, "DiskMissing", "");
     case "Volume": {
-      const problem = volumeProblem(place.name, place.place, known.looks, known.declared);
+      const problem = volumeProblem(place.name, place.place, known);
       if (problem !== undefined) return [{ ...problem, isSkippable: true }];
       return place.image === undefined ? [] : await chainProblems(disk, place.image, known);
     }
@@ -184,7 +194,7 @@ async function imageProblem(disk: Disk, link: Link, known: Known): Promise<Probl
 async function missingFile(
   path: string,
   look: FileLook | undefined,
-  { pools, declared, looks }: Known,
+  known: Known,
   reason: FindingReason,
   as: string,
 ): Promise<Problem[]> {
@@ -192,9 +202,9 @@ async function missingFile(
     return [unreadable(as === "" ? path : as, `cannot be read: ${look.message}`, path)];
   if (look?.kind !== "Missing") return [];
   const what = as === "" ? path : as;
-  const declaration = declared.find(({ place }) => "path" in place && place.path === path);
-  const problem = declaration && volumeProblem(declaration.volume, declaration.place, looks, declared);
-  const bringing = problem === undefined ? await pools.bringing(path) : undefined;
+  const declaration = known.declared.find(({ place }) => "path" in place && place.path === path);
+  const problem = declaration && volumeProblem(declaration.volume, declaration.place, known);
+  const bringing = problem === undefined ? await known.pools.bringing(path) : undefined;
   if (bringing !== undefined)
     return [
       {
@@ -211,6 +221,7 @@ async function missingFile(
       message: `${what} does not exist`,
       remedy: `put ${path} back, or define the machine without it`,
       repair: problem?.repair,
+      declaration,
       isSkippable: true,
     },
   ];

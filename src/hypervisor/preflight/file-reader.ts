@@ -1,5 +1,5 @@
-import { LibvirtError, procedures } from "libvirt";
-import type { MomentaryDomain } from "../momentary-domain.ts";
+import { LibvirtError, procedures, type Domain } from "libvirt";
+import { redefineMomentaryDomain } from "../momentary-domain.ts";
 import { element, type XmlElement } from "../xml/element.ts";
 import type { HostCalls } from "./host-calls.ts";
 import { firstBytes, readImageHeader } from "./image-header.ts";
@@ -47,18 +47,27 @@ export function domainWith(
 /** Reads the first bytes of files on the hypervisor. */
 export class FileReader {
   readonly #calls: HostCalls;
-  readonly #momentary: MomentaryDomain;
+  readonly #dom: Domain;
   readonly #platform: { type: string; arch: string };
 
-  constructor(calls: HostCalls, momentary: MomentaryDomain, platform: { type: string; arch: string }) {
+  /** `dom` is a momentary domain. */
+  constructor(calls: HostCalls, dom: Domain, platform: { type: string; arch: string }) {
     this.#calls = calls;
-    this.#momentary = momentary;
+    this.#dom = dom;
     this.#platform = platform;
   }
 
-  /** Looks at files one after the other: libvirt holds the domain meanwhile, and a file that hangs shall hold up one call. */
-  async read(files: readonly string[], isDefined: boolean): Promise<Map<string, FileLook>> {
-    if (!isDefined) await this.#momentary.redefine(domainWith(files, this.#platform));
+  /** Looks at files after the domain was made one that has them as its disks. */
+  async redefineAndRead(files: readonly string[]): Promise<Map<string, FileLook>> {
+    await redefineMomentaryDomain(this.#calls.caller, this.#dom, domainWith(files, this.#platform));
+    return this.read(files);
+  }
+
+  /**
+   * Looks at the files that the domain has, one after the other: libvirt holds the domain meanwhile, so that a file that
+   * hangs would hold up all of several calls.
+   */
+  async read(files: readonly string[]): Promise<Map<string, FileLook>> {
     const looks = new Map<string, FileLook>();
     for (const [index, file] of files.entries()) looks.set(file, await this.#look(targetOf(index)));
     return looks;
@@ -82,17 +91,16 @@ export class FileReader {
   async #firstBytes(path: string): Promise<Uint8Array> {
     const bytes = await this.#peek(path, firstBytes);
     if (bytes !== undefined) return bytes;
-    const { dom } = this.#momentary;
-    const { physical } = await this.#calls.call(procedures.domainGetBlockInfo, { dom, path, flags: 0 });
+    const args = { dom: this.#dom, path, flags: 0 };
+    const { physical } = await this.#calls.call(procedures.domainGetBlockInfo, args);
     const size = Math.min(Number(physical), firstBytes);
     return (size === 0 ? undefined : await this.#peek(path, size)) ?? new Uint8Array();
   }
 
   /** Undefined where the file has fewer bytes. */
   async #peek(path: string, size: number): Promise<Uint8Array | undefined> {
-    const { dom } = this.#momentary;
     try {
-      const args = { dom, path, offset: 0n, size, flags: 0 };
+      const args = { dom: this.#dom, path, offset: 0n, size, flags: 0 };
       return (await this.#calls.call(procedures.domainBlockPeek, args)).buffer;
     } catch (error) {
       if (error instanceof LibvirtError && error.code === "INVALID_ARG") return undefined;

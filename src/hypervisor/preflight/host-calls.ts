@@ -1,7 +1,7 @@
-import { LibvirtError, type ErrorCodeName, type Procedure, type Session } from "libvirt";
-
-/** What calls are made on. */
-export type Caller = Pick<Session, "call">;
+import { LibvirtError, type ErrorCodeName, type Procedure } from "libvirt";
+import type { Caller } from "../momentary-domain.ts";
+import type { XmlElement } from "../xml/element.ts";
+import { parseXml, XmlError } from "../xml/parse.ts";
 
 /** libvirt's answer about an object of the host. */
 export type Answer<R> =
@@ -42,5 +42,15 @@ export class HostCalls {
   /** Rejects as Session.call does. What storage holds up holds up no effect on a domain. */
   async call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>): Promise<R> {
     return this.caller.call(procedure, args, { waitsFor: "Storage" });
+  }
+}
+
+/** XML that libvirt answers; undefined for what is too much to be read, as where libvirt cannot say. */
+export function readAnswer(xml: string): XmlElement | undefined {
+  try {
+    return parseXml(xml);
+  } catch (error) {
+    if (error instanceof XmlError) return undefined;
+    throw error;
   }
 }

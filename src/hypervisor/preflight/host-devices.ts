@@ -1,6 +1,5 @@
 import { ListDomainsFlag, ListNodeDevicesFlag, procedures, XmlFlag } from "libvirt";
 import type { Finding } from "../../../controller/finding.ts";
-import { parseXml } from "../xml/parse.ts";
 import {
   assignedDevices,
   describeDevice,
@@ -9,7 +8,7 @@ import {
   type HostDevice,
   type NodeDevice,
 } from "./host-device.ts";
-import type { HostCalls } from "./host-calls.ts";
+import { readAnswer, type HostCalls } from "./host-calls.ts";
 import type { Machine } from "./machine.ts";
 
 /** How many running domains are asked for what they have been given. */
@@ -65,7 +64,8 @@ class NodeDevices {
 
   async #read(name: string): Promise<NodeDevice | "Untold"> {
     const answer = await this.#calls.ask(procedures.nodeDeviceGetXmlDesc, { name, flags: 0 });
-    return answer === undefined ? "Untold" : readNodeDevice(parseXml(answer.xml));
+    const xml = answer && readAnswer(answer.xml);
+    return xml === undefined ? "Untold" : readNodeDevice(xml);
   }
 
   async #names(flags: number): Promise<string[] | undefined> {
@@ -150,7 +150,8 @@ async function holdersOf({ domain }: Machine, calls: HostCalls): Promise<Holding
   const others = (answer?.domains ?? []).filter(({ uuid }) => uuid !== domain.uuid).slice(0, mostDomains);
   const holdings = others.map(async (dom) => {
     const described = await calls.ask(procedures.domainGetXmlDesc, { dom, flags: XmlFlag.None });
-    const devices = described === undefined ? [] : assignedDevices(parseXml(described.xml));
+    const xml = described && readAnswer(described.xml);
+    const devices = xml === undefined ? [] : assignedDevices(xml);
     return devices.map(({ device }) => ({ domain: dom.name, device }));
   });
   return (await Promise.all(holdings)).flat();

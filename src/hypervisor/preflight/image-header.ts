@@ -43,7 +43,6 @@ const formats: readonly Format[] = [
   { name: "vmdk", magic: "COWD" },
   { name: "vmdk", magic: "# Disk DescriptorFile", read: readVmdkDescriptor },
   { name: "vpc", magic: "conectix" },
-  { name: "vhdx", magic: "vhdxfile" },
   { name: "luks", magic: Buffer.from("LUKS\xba\xbe", "latin1") },
 ];
 

@@ -1,8 +1,7 @@
 import { procedures } from "libvirt";
 import type { Finding } from "../../../controller/finding.ts";
 import { at, attribute, childElements, textOf, type XmlElement } from "../xml/element.ts";
-import { parseXml } from "../xml/parse.ts";
-import type { HostCalls } from "./host-calls.ts";
+import { readAnswer, type HostCalls } from "./host-calls.ts";
 import type { Machine } from "./machine.ts";
 
 /** What libvirt is asked whether it can run it. */
@@ -23,7 +22,7 @@ export async function platformFindings({ xml }: Machine, calls: HostCalls): Prom
     virttype: attribute(xml, "type"),
   };
   const answer = await capabilitiesOf(platform, calls);
-  if (answer.kind === "Found") return firmwareFindings(xml, parseXml(answer.result.capabilities));
+  if (answer.kind === "Found") return firmwareFindings(xml, readAnswer(answer.result.capabilities));
   // A driver that does not tell, or a right that is not given, says nothing of the machine.
   if (answer.kind === "Absent" || !refusals.has(answer.error.code)) return [];
   return [await refusalFinding(platform, answer.error.message, calls)];
@@ -66,7 +65,7 @@ async function refusalFinding(platform: Platform, message: string, calls: HostCa
 }
 
 /** Firmware that libvirt is to choose itself. */
-function firmwareFindings(xml: XmlElement, capabilities: XmlElement): Finding[] {
+function firmwareFindings(xml: XmlElement, capabilities: XmlElement | undefined): Finding[] {
   const firmware = attribute(at(xml, "os"), "firmware");
   const offered = childElements(at(capabilities, "os"), "enum").find(
     (one) => attribute(one, "name") === "firmware",

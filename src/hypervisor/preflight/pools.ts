@@ -1,7 +1,6 @@
 import { HostListFlag, HostXmlFlag, procedures, type StoragePool } from "libvirt";
 import { at, attribute, textOf, type XmlElement } from "../xml/element.ts";
-import { parseXml } from "../xml/parse.ts";
-import type { HostCalls } from "./host-calls.ts";
+import { readAnswer, type HostCalls } from "./host-calls.ts";
 
 /** What libvirt says of a pool. */
 export type PoolLook =
@@ -105,7 +104,7 @@ export class Pools {
 
   async #xml(pool: StoragePool): Promise<XmlElement | undefined> {
     const answer = await this.#calls.ask(procedures.storagePoolGetXmlDesc, { pool, flags: HostXmlFlag.None });
-    return answer && parseXml(answer.xml);
+    return answer && readAnswer(answer.xml);
   }
 }
 

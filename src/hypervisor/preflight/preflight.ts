@@ -1,6 +1,7 @@
 import type { Finding } from "../../../controller/finding.ts";
 import type { XmlElement } from "../xml/element.ts";
-import { HostCalls, type Caller } from "./host-calls.ts";
+import type { Caller } from "../momentary-domain.ts";
+import { HostCalls } from "./host-calls.ts";
 import { hostDeviceFindings } from "./host-devices.ts";
 import type { Machine, PreflightContext } from "./machine.ts";
 import { memoryFindings } from "./memory.ts";

@@ -3,7 +3,7 @@ import type { Repair } from "../../../controller/finding.ts";
 import { bytesOf, type DeclaredVolume } from "../../../crds/machine.ts";
 import { element, type XmlElement } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";
-import type { Caller } from "./host-calls.ts";
+import type { Caller } from "../momentary-domain.ts";
 
 /** A server that a pool mounts and a volume that is copied take their time, and the failure must be libvirt's. */
 const repairTimeoutMs = 600_000;

@@ -1,14 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { LibvirtError, procedures } from "libvirt";
-import type { Finding } from "../../../controller/finding.ts";
+import type { Finding, Repair } from "../../../controller/finding.ts";
 import { withMomentaryDomain } from "../momentary-domain.ts";
 import { at, attribute, childElements, textOf, type XmlElement } from "../xml/element.ts";
-import { parseXml } from "../xml/parse.ts";
 import { disksOf } from "./disk.ts";
 import { diskFindings, filesOfDisks, placeDisk } from "./disks.ts";
 import { domainWith, FileReader, type FileLook, type FileLooks } from "./file-reader.ts";
 import { fileFindings, filesOf } from "./files.ts";
-import type { HostCalls } from "./host-calls.ts";
+import { readAnswer, type HostCalls } from "./host-calls.ts";
 import { longestChain, neededBy, type Image } from "./image-chain.ts";
 import type { Machine } from "./machine.ts";
 import { filesOfNvram, nvramFindings } from "./nvram.ts";
@@ -38,17 +37,18 @@ export async function storageFindings(
   ];
   // The other drivers have no files, or none that libvirt reads.
   const looks: FileLooks = driver === "qemu" ? await lookAt(images, others, xml, calls) : new Map();
-  const ofDisks = await diskFindings(disks, { looks, pools, declared });
-  const mended = ofDisks.map(({ repair }) => repair).filter((repair) => repair !== undefined);
+  const { findings, told } = await diskFindings(disks, { looks, pools, declared });
   return [
-    ...ofDisks,
+    ...findings,
     // A volume that a disk is on is told of there, together with what the disk is to the machine.
-    ...volumeFindings(declared, looks).filter(
-      ({ repair }) => !mended.some((one) => isDeepStrictEqual(one, repair)),
-    ),
+    ...volumeFindings({ looks, declared }, told).filter(({ repair }) => !hasRepair(findings, repair)),
     ...fileFindings(references, looks),
     ...nvramFindings(xml, looks),
   ];
+}
+
+function hasRepair(findings: readonly Finding[], repair: Repair | undefined): boolean {
+  return repair !== undefined && findings.some((finding) => isDeepStrictEqual(finding.repair, repair));
 }
 
 /** Looks at files, at images, and at what these need in turn. Nothing where libvirt does not let us. */
@@ -64,9 +64,9 @@ async function lookAt(
   if (platform === undefined) return looks;
   const files = [...first];
   try {
-    await withMomentaryDomain(calls.caller, domainWith(files, platform), async (momentary) => {
-      const reader = new FileReader(calls, momentary, platform);
-      for (const [path, look] of await reader.read(files, true)) looks.set(path, look);
+    await withMomentaryDomain(calls.caller, domainWith(files, platform), async (dom) => {
+      const reader = new FileReader(calls, dom, platform);
+      for (const [path, look] of await reader.read(files)) looks.set(path, look);
       await lookBelow(images, looks, reader);
     });
   } catch (error) {
@@ -85,7 +85,7 @@ async function lookBelow(
     level = unique(level.flatMap((image) => neededBy(image, looks).map((needed) => needed.image)));
     const files = new Set(level.map(({ path }) => path).filter((path) => !looks.has(path)));
     if (files.size > 0)
-      for (const [path, look] of await reader.read([...files], false)) looks.set(path, look);
+      for (const [path, look] of await reader.redefineAndRead([...files])) looks.set(path, look);
   }
 }
 
@@ -101,7 +101,7 @@ async function platformFor(
 ): Promise<{ type: string; arch: string } | undefined> {
   const answer = await calls.ask(procedures.connectGetCapabilities, {});
   if (answer === undefined) return undefined;
-  const guests = childElements(parseXml(answer.capabilities), "guest").filter(
+  const guests = childElements(readAnswer(answer.capabilities), "guest").filter(
     (guest) => textOf(at(guest, "os_type")) === "hvm",
   );
   const wanted = attribute(at(xml, "os", "type"), "arch");

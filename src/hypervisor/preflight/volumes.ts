@@ -10,7 +10,7 @@ export interface PlacedVolume {
   path: string;
   place: VolumePlace;
   /** What it is created from, and where that is. */
-  source?: { name: VolumeName; path: string; place: VolumePlace } | undefined;
+  source?: { name: VolumeName; place: VolumePlace } | undefined;
 }
 
 /** What is wrong with a volume, without saying where it is referred to. */
@@ -19,6 +19,14 @@ export interface VolumeProblem {
   message: string;
   remedy: string;
   repair?: Repair | undefined;
+  /** The declaration of the volume, where it has one: nothing more is told of that. */
+  declaration?: PlacedVolume | undefined;
+}
+
+/** What is known while volumes are judged. */
+export interface KnownVolumes {
+  looks: FileLooks;
+  declared: readonly PlacedVolume[];
 }
 
 /** Asks where the declared volumes are, and what they are created from. */
@@ -28,21 +36,16 @@ export function placeVolumes(volumes: readonly DeclaredVolume[], pools: Pools): 
       const path = `spec.volumes[${index}]`;
       const place = await pools.place(volume);
       const isThere = place.kind === "Listed" || place.kind === "Untold";
-      return { volume, path, place, source: isThere ? undefined : await placeSource(volume, path, pools) };
+      return { volume, path, place, source: isThere ? undefined : await placeSource(volume, pools) };
     }),
   );
 }
 
-async function placeSource(
-  { pool, source }: DeclaredVolume,
-  path: string,
-  pools: Pools,
-): Promise<PlacedVolume["source"]> {
-  const kind = source?.backing === undefined ? "clone" : "backing";
-  const from = source?.[kind];
+async function placeSource({ pool, source }: DeclaredVolume, pools: Pools): Promise<PlacedVolume["source"]> {
+  const from = source?.backing ?? source?.clone;
   if (from === undefined) return undefined;
   const name = { pool: from.pool ?? pool, name: from.name };
-  return { name, path: `${path}.source.${kind}`, place: await pools.place(name) };
+  return { name, place: await pools.place(name) };
 }
 
 /** The files that tell whether these volumes are what their pools say. */
@@ -55,10 +58,20 @@ export function filesOfVolumes(placed: readonly PlacedVolume[]): string[] {
 
 /** What is wrong with a volume; undefined for nothing that libvirt tells. Where it is declared, it can be created. */
 export function volumeProblem(
+  name: VolumeName,
+  place: VolumePlace,
+  known: KnownVolumes,
+): VolumeProblem | undefined {
+  const declaration = declarationOf(name, known);
+  const problem = problemAt(name, place, known, declaration);
+  return problem && { ...problem, declaration };
+}
+
+function problemAt(
   { pool, name }: VolumeName,
   place: VolumePlace,
-  looks: FileLooks,
-  declared: readonly PlacedVolume[],
+  known: KnownVolumes,
+  declaration: PlacedVolume | undefined,
 ): VolumeProblem | undefined {
   switch (place.kind) {
     case "PoolAbsent":
@@ -74,19 +87,31 @@ export function volumeProblem(
         remedy: `start it: virsh pool-start ${pool}`,
         repair: { kind: "StartPool", pool },
       };
-    case "Unlisted":
-      return unlistedProblem({ pool, name }, place.path, looks, declared);
-    case "Listed": {
-      const volume = declaredAs({ pool, name }, declared);
+    case "Unlisted": {
+      const isThere = place.path !== undefined && known.looks.get(place.path)?.kind === "Read";
+      if (isThere)
+        return {
+          reason: "VolumeMissing",
+          message: `volume ${name} is not listed by pool ${pool}, though ${place.path} exists`,
+          remedy: `have libvirt look anew: virsh pool-refresh ${pool}`,
+          repair: { kind: "RefreshPool", pool },
+        };
+      return {
+        reason: "VolumeMissing",
+        message: `volume ${name} of pool ${pool} does not exist`,
+        remedy: `create volume ${name} in pool ${pool}, or declare it under spec.volumes`,
+        ...(declaration && creation(declaration, known, [])),
+      };
+    }
+    case "Listed":
       // Without a declaration nothing would be created in place of what is gone.
-      if (looks.get(place.path)?.kind !== "Missing" || volume === undefined) return undefined;
+      if (known.looks.get(place.path)?.kind !== "Missing" || declaration === undefined) return undefined;
       return {
         reason: "VolumeMissing",
         message: `volume ${name} is listed by pool ${pool}, but ${place.path} does not exist`,
         remedy: `have libvirt look anew, virsh pool-refresh ${pool}, and create the volume`,
         repair: { kind: "RefreshPool", pool },
       };
-    }
     case "Untold":
       return undefined;
     default:
@@ -94,46 +119,35 @@ export function volumeProblem(
   }
 }
 
-function unlistedProblem(
-  { pool, name }: VolumeName,
-  path: string | undefined,
-  looks: FileLooks,
-  declared: readonly PlacedVolume[],
-): VolumeProblem {
-  const look = path === undefined ? undefined : looks.get(path);
-  if (look?.kind === "Read")
-    return {
-      reason: "VolumeMissing",
-      message: `volume ${name} is not listed by pool ${pool}, though ${path} exists`,
-      remedy: `have libvirt look anew: virsh pool-refresh ${pool}`,
-      repair: { kind: "RefreshPool", pool },
-    };
-  const volume = declaredAs({ pool, name }, declared);
-  return {
-    reason: "VolumeMissing",
-    message: `volume ${name} of pool ${pool} does not exist`,
-    remedy: `create volume ${name} in pool ${pool}, or declare it under spec.volumes`,
-    repair: volume && { kind: "CreateVolume", volume },
-  };
+/** How a declared volume comes to be: it is created, or what stands against that is mended first. */
+function creation(
+  declaration: PlacedVolume,
+  known: KnownVolumes,
+  above: readonly PlacedVolume[],
+): Partial<VolumeProblem> {
+  const { volume, source } = declaration;
+  const ofSource = source && problemAt(source.name, source.place, known, undefined);
+  if (source === undefined || ofSource === undefined) return { repair: { kind: "CreateVolume", volume } };
+  const { message: why, remedy } = ofSource;
+  const message = `volume ${volume.name} of pool ${volume.pool} does not exist, and cannot be created: ${why}`;
+  const next = declarationOf(source.name, known);
+  const isLoop = next !== undefined && [...above, declaration].includes(next);
+  if (source.place.kind !== "Unlisted" || next === undefined || isLoop)
+    return { message, remedy, repair: ofSource.repair };
+  const { repair = ofSource.repair } = creation(next, known, [...above, declaration]);
+  return { message, remedy, repair };
 }
 
-function declaredAs(
-  { pool, name }: VolumeName,
-  declared: readonly PlacedVolume[],
-): DeclaredVolume | undefined {
-  return declared.find(({ volume }) => volume.pool === pool && volume.name === name)?.volume;
+function declarationOf({ pool, name }: VolumeName, { declared }: KnownVolumes): PlacedVolume | undefined {
+  return declared.find(({ volume }) => volume.pool === pool && volume.name === name);
 }
 
-/** The declared volumes that are not there, or what they are to be created from. */
-export function volumeFindings(placed: readonly PlacedVolume[], looks: FileLooks): Finding[] {
-  return placed.flatMap(({ volume, path, place, source }) => {
-    const problem = volumeProblem(volume, place, looks, placed);
-    if (problem === undefined) return [];
-    const isToBeCreated = problem.repair?.kind === "CreateVolume";
-    const sourceProblem =
-      source && isToBeCreated ? volumeProblem(source.name, source.place, looks, placed) : undefined;
-    if (source === undefined || sourceProblem === undefined) return [{ ...problem, path }];
-    const message = `volume ${volume.name} cannot be created: ${sourceProblem.message}`;
-    return [{ ...sourceProblem, message, path: source.path }];
+/** The declared volumes that are not there, less those that are told of elsewhere. */
+export function volumeFindings(known: KnownVolumes, told: ReadonlySet<PlacedVolume>): Finding[] {
+  return known.declared.flatMap((declaration) => {
+    const problem = volumeProblem(declaration.volume, declaration.place, known);
+    if (problem === undefined || told.has(declaration)) return [];
+    const { reason, message, remedy, repair } = problem;
+    return [{ reason, message, remedy, repair, path: declaration.path }];
   });
 }
