@@ -31,8 +31,8 @@ export interface Broken {
   mend?: () => Promise<unknown>;
   /** Done after the domain is defined: libvirt would not take a domain that lacks this. */
   breakDefined?: () => Promise<unknown>;
-  /** Whether libvirt takes no such domain at all, so that it is created without being defined. */
-  isTransient?: boolean;
+  /** The XML of the healthy twin, where libvirt takes no such domain at all, so that both are not defined but created. */
+  twin?: string;
   /** Why libvirt starts it all the same, where it does. */
   startsBroken?: string;
   /** Why the healthy twin cannot be started here, where it cannot. */
@@ -158,35 +158,34 @@ export function testMachines(title: string, table: Table): void {
 
 async function tryOut(place: Place, session: Session, broken: Broken): Promise<void> {
   const { libvirtd, name } = place;
-  const file = await place.file("domain.xml", broken.xml);
-  if (broken.isTransient !== true) await libvirtd.virsh("define", file);
+  const { xml, twin, findings, volumes = [] } = broken;
+  const file = (content: string) => place.file("domain.xml", content);
+  if (twin === undefined) await libvirtd.virsh("define", await file(xml));
   await broken.breakDefined?.();
-  const start = () =>
-    broken.isTransient === true
-      ? libvirtd.virsh("create", "--paused", file)
-      : libvirtd.virsh("start", "--paused", name);
-  const look = async () => {
-    const xml =
-      broken.isTransient === true ? broken.xml : await libvirtd.virsh("dumpxml", "--inactive", name);
-    const context = { driver: "qemu", domain: { name }, volumes: broken.volumes ?? [] };
-    return preflight(session, parseXml(xml), context);
+  const start = async (content = xml) =>
+    twin === undefined
+      ? libvirtd.virsh("start", "--paused", name)
+      : libvirtd.virsh("create", "--paused", await file(content));
+  const look = async (content = xml) => {
+    const next = twin === undefined ? await libvirtd.virsh("dumpxml", "--inactive", name) : content;
+    return preflight(session, parseXml(next), { driver: "qemu", domain: { name }, volumes });
   };
   const found = await look();
-  assert.deepEqual(found.map(inShort), broken.findings.map(inShortExpected));
-  for (const [index, { says }] of broken.findings.entries())
+  assert.deepEqual(found.map(inShort), findings.map(inShort));
+  for (const [index, { says }] of findings.entries())
     assert.ok(found[index]?.message.includes(says), `"${found[index]?.message}" says "${says}"`);
-  if (broken.findings.length > 0) {
+  if (findings.length > 0) {
     if (broken.startsBroken === undefined)
       await assert.rejects(start(), CommandError, "libvirt starts what a look calls broken");
-    if (broken.mend === undefined) await repairAll(session, look);
-    else await broken.mend();
-    assert.deepEqual(await look(), [], "the healthy twin");
+    if (broken.mend !== undefined) await broken.mend();
+    else if (twin === undefined) await repairAll(session, look);
+    assert.deepEqual(await look(twin), [], "the healthy twin");
   }
   if (broken.twinCannotStart === undefined) {
-    await start();
+    await start(twin);
     await libvirtd.virsh("destroy", name);
   }
-  if (broken.isTransient !== true) await libvirtd.virsh("undefine", "--nvram", name);
+  if (twin === undefined) await libvirtd.virsh("undefine", "--nvram", name);
 }
 
 /** As the controller does: one repair of each finding, then another look. */
@@ -201,10 +200,6 @@ async function repairAll(session: Session, look: () => Promise<Finding[]>): Prom
   }
 }
 
-function inShort({ reason, path, disk, repair }: Finding) {
-  return { reason, path, disk, repair: repair?.kind };
-}
-
-function inShortExpected({ reason, path, disk, repair }: Expected) {
-  return { reason, path, disk, repair };
+function inShort({ reason, path, disk, repair }: Finding | Expected) {
+  return { reason, path, disk, repair: typeof repair === "object" ? repair.kind : repair };
 }
