@@ -83,19 +83,19 @@ class NodeDevices {
     return "Absent";
   }
 
-  /** Newer versions of libvirt put the parent behind the UUID, and also list those that are only defined. */
+  /** libvirt puts the parent behind the UUID in newer versions, and lists those that are only defined since 7.3. */
   async #mediated(uuid: string): Promise<Found> {
     const prefix = `mdev_${uuid.replaceAll("-", "_")}`;
-    const find = async (state: number) => {
-      // The flag of what is active is the highest bit, which an OR would make a negative number.
-      const names = await this.#names(ListNodeDevicesFlag.Mdev + state);
-      return names && (names.find((one) => one === prefix || one.startsWith(`${prefix}_`)) ?? "Absent");
-    };
-    const active = await find(ListNodeDevicesFlag.Active);
+    const find = (names: readonly string[]) =>
+      names.find((one) => one === prefix || one.startsWith(`${prefix}_`));
+    const { Mdev, Active, Inactive } = ListNodeDevicesFlag;
+    // The flag of what is active is the highest bit, which an OR would make a negative number.
+    const active = (await this.#names(Mdev + Active)) ?? (await this.#names(Mdev));
     if (active === undefined) return "Untold";
-    if (active !== "Absent") return mediatedDevice(active, true);
-    const inactive = await find(ListNodeDevicesFlag.Inactive);
-    return inactive === undefined || inactive === "Absent" ? "Absent" : mediatedDevice(inactive, false);
+    const name = find(active);
+    if (name !== undefined) return mediatedDevice(name, true);
+    const defined = find((await this.#names(Mdev + Inactive)) ?? []);
+    return defined === undefined ? "Absent" : mediatedDevice(defined, false);
   }
 }
 
