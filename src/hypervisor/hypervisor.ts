@@ -13,10 +13,16 @@ import type {
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
+import { attachDisk, startWithout } from "./absent-disks.ts";
+import { Configurations } from "./definition/configurations.ts";
+import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { Mirror, type Answer } from "./mirror.ts";
+import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
+import { nextStart, type Starter } from "./next-start.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
+import type { XmlElement } from "./xml/element.ts";
 
 /** Whether the hypervisor can be asked. */
 type Reachability = Unreachable | { kind: "Reachable"; driver: string };
@@ -46,6 +52,10 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
   readonly #changed: (domain: ChangedDomain) => void;
   readonly #mirror = new Mirror();
+  readonly #forms: NormalForms;
+  readonly #configurations: Configurations;
+  /** UUIDs of domains that have a momentary domain's name since the connection began. */
+  #leftovers: ReadonlySet<string> = new Set();
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
@@ -55,6 +65,8 @@ export class LibvirtHypervisor implements Hypervisor {
   constructor(connect: (listener: Listener) => Session, changed: (domain: ChangedDomain) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
+    this.#forms = new NormalForms(this.#session);
+    this.#configurations = new Configurations(this.#session, this.#forms);
   }
 
   /** Begins to connect, and keeps connected. */
@@ -75,6 +87,8 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#endOutage();
         this.#everReached = true;
         this.#mirror.reset(event.domains);
+        this.#forms.forget();
+        this.#leftovers = new Set(event.domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
         this.#reachability = {
           kind: "Reachable",
           driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
@@ -100,6 +114,9 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       const domains = await this.#session.listDomains();
       for (const domain of this.#mirror.compare(domains)) this.#changed(domain);
+      // What is still there is no other controller's that is at work.
+      const leftovers = domains.filter(({ uuid }) => this.#leftovers.has(uuid));
+      await Promise.all(leftovers.map((domain) => removeLeftover(this.#session, domain)));
     } catch (error) {
       // Throws on what is not libvirt's.
       absenceOf(error);
@@ -131,6 +148,11 @@ export class LibvirtHypervisor implements Hypervisor {
 
   async look(reference: DomainReference, question: Question): Promise<Look> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
+    const look = await this.#lookAt(reference, question);
+    return look.kind === "Missing" ? this.#missing(reference, question) : look;
+  }
+
+  async #lookAt(reference: DomainReference, question: Question): Promise<Look> {
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
     return this.#asking<Look>(entry.domain, async (calls) => {
@@ -139,23 +161,35 @@ export class LibvirtHypervisor implements Hypervisor {
         // A boot that is known to run is only compared with what is asked for last: its ID never comes again on this
         // connection. What has made way for another since is found out by that, too.
         const isKnown = look === 1 && !entry.stale && entry.domain.id !== undefined;
-        const [before, persistent, next] = await Promise.all([
+        const [before, persistent, nextMark] = await Promise.all([
           isKnown ? entry.domain : this.#refresh(entry.domain, calls),
           calls.isPersistent(),
           calls.requestMark("Config"),
         ]);
-        const marks: Marks = { bootMark: false, next };
+        const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
-        if (before.id === undefined) return { kind: "Present", domain: before, persistent, marks };
+        if (before.id === undefined) {
+          const next = await this.#next({ identity: before, calls, persistent }, question);
+          return { kind: "Present", domain: before, persistent, marks, ...next };
+        }
         const eventsBefore = this.#mirror.events(before.uuid);
-        const [marksOfBoot, { xml, ...sight }] = await Promise.all([
-          bootMarks(calls, question.attempt ?? next?.attempt),
+        const [marksOfBoot, { live, xml, ...sight }] = await Promise.all([
+          bootMarks(calls, question.attempt ?? nextMark?.attempt),
           sightOfBoot(calls, before, question),
         ]);
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
         // A stop that overtook the answers is known, and they speak of the boot that it ended.
-        if (domain.id === before.id && domain.lastStop === lastStop)
-          return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot }, ...sight };
+        if (domain.id === before.id && domain.lastStop === lastStop) {
+          const next = await this.#next({ identity: before, calls, persistent, live }, question);
+          return {
+            kind: "Present",
+            domain,
+            persistent,
+            marks: { ...marks, ...marksOfBoot },
+            ...sight,
+            ...next,
+          };
+        }
       }
       return {
         kind: "Unreachable",
@@ -169,11 +203,54 @@ export class LibvirtHypervisor implements Hypervisor {
     if (this.#reachability.kind === "Unreachable")
       return { kind: "NotSent", message: this.#reachability.message };
     const calls = this.#calls(domain, this.#reachability.driver);
-    return outcomeOf(() => calls.perform(effect));
+    return outcomeOf(() => this.#perform(calls, domain, effect));
   }
 
-  defineNew(): Promise<Outcome> {
-    throw new Error("defineNew is not there yet");
+  async defineNew(reference: DomainReference, definition: string): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    return outcomeOf(() => this.#configurations.defineNew(reference, definition));
+  }
+
+  async #perform(calls: DomainCalls, domain: Domain, effect: Effect): Promise<void> {
+    switch (effect.kind) {
+      case "Define":
+        return this.#configurations.define(calls, domain, effect.definition);
+      case "RollBack":
+        return this.#configurations.rollBack(calls, domain, effect.mark);
+      case "AttachDisk":
+        return attachDisk(calls, effect.disk);
+      case "Start":
+        return effect.without === undefined || effect.without.length === 0
+          ? calls.perform(effect)
+          : startWithout(calls, effect.without);
+      case "Repair":
+        throw new Error("Repair is not there yet");
+      case "Settle":
+        await calls.perform(effect);
+        this.#configurations.forgetPrevious(domain);
+        return undefined;
+      default:
+        return calls.perform(effect);
+    }
+  }
+
+  /** What the next start would use, where that was asked. */
+  async #next(starter: Starter, { blueprint, preflight }: Question): Promise<Pick<Sight, "next">> {
+    return blueprint === undefined
+      ? {}
+      : { next: await nextStart(this.#forms, starter, { blueprint, preflight }) };
+  }
+
+  /** A domain that is not there could be defined. */
+  async #missing(reference: DomainReference, question: Question): Promise<Look> {
+    if (question.blueprint?.definition === undefined) return { kind: "Missing" };
+    const identity = reference.kind === "Name" ? { name: reference.name } : { uuid: reference.uuid };
+    try {
+      return { kind: "Missing", ...(await this.#next({ identity }, question)) };
+    } catch (error) {
+      return absenceOf(error);
+    }
   }
 
   /** `xml` is what the XML of the running boot has said since so many events had come. */
@@ -228,8 +305,9 @@ async function sightOfBoot(
   calls: DomainCalls,
   { state, reason }: Domain,
   { jobs, agent: question }: Question,
-): Promise<Omit<Sight, "domain" | "persistent" | "marks"> & { xml: DomainXml }> {
-  const xml = readDomain(await calls.xml(XmlFlag.None));
+): Promise<Omit<Sight, "domain" | "persistent" | "marks" | "next"> & { live: XmlElement; xml: DomainXml }> {
+  const live = await calls.xml(XmlFlag.None);
+  const xml = readDomain(live);
   const isStuck = state === "Paused" && reason === "IOError";
   const isAsked = question !== undefined && state === "Running" && xml.agent === "Connected";
   const [job, storageProblem, agent] = await Promise.all([
@@ -237,7 +315,7 @@ async function sightOfBoot(
     isStuck ? calls.storageProblem(xml.disks) : undefined,
     isAsked ? calls.askAgent(question) : undefined,
   ]);
-  return { xml, job, storageProblem, agent };
+  return { live, xml, job, storageProblem, agent };
 }
 
 /** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */

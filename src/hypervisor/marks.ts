@@ -2,6 +2,7 @@ import { z } from "zod";
 import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
+import type { MetadataEntry } from "./metadata.ts";
 import { element } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
 import { parseXml, XmlError } from "./xml/parse.ts";
@@ -24,6 +25,9 @@ export function bootMarkUri(attempt: string): string {
 export function bootMark(attempt: string): MetadataElement {
   return { uri: bootMarkUri(attempt), key: "warmboot-boot", xml: "<boot/>" };
 }
+
+/** XML namespace of the configuration that a definition has replaced, in the domain's metadata. */
+export const previousUri = "https://warmboot.dev/previous";
 
 /** No mark that this program writes is longer; a longer one is somebody else's. */
 const longestMarkLength = 65_536;
@@ -56,6 +60,13 @@ export function requestMark(mark: RequestMark): MetadataElement {
     servedToken: servedBefore.observedRestartToken,
   });
   return { uri: requestMarkUri, key: "warmboot", xml: formatXml(xml) };
+}
+
+/** A mark as it stands in the metadata of a domain's XML. */
+export function asMetadataEntry({ uri, key, xml }: MetadataElement): MetadataEntry {
+  const mark = parseXml(xml);
+  const attributes = { [`xmlns:${key}`]: uri, ...mark.attributes };
+  return { uri, element: { ...mark, name: `${key}:${mark.name}`, attributes } };
 }
 
 /** Several tokens in one attribute, as JSON. */
