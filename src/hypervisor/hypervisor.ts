@@ -1,4 +1,5 @@
 import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
+import type { Repair } from "../../controller/finding.ts";
 import type {
   Comparison,
   Domain,
@@ -19,6 +20,7 @@ import { Configurations } from "./definition/configurations.ts";
 import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
+import { performRepair } from "./preflight/repair.ts";
 import { Mirror, type Answer } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
@@ -238,7 +240,7 @@ export class LibvirtHypervisor implements Hypervisor {
           ? calls.perform(effect)
           : startWithout(calls, effect.without);
       case "Repair":
-        throw new Error("Repair is not there yet");
+        return performRepair(this.#session, effect.repair);
       case "Settle":
         await calls.perform(effect);
         this.#configurations.forgetPrevious(domain);
@@ -250,7 +252,10 @@ export class LibvirtHypervisor implements Hypervisor {
 
   /** What the next start would use, where that was asked. */
   async #next(starter: Starter, comparison: Comparison | undefined): Promise<Pick<Sight, "next">> {
-    return comparison === undefined ? {} : { next: await nextStart(this.#forms, starter, comparison) };
+    if (comparison === undefined || this.#reachability.kind === "Unreachable") return {};
+    const { driver } = this.#reachability;
+    const host = { session: this.#session, driver, forms: this.#forms };
+    return { next: await nextStart(host, starter, comparison) };
   }
 
   /** A domain that is not there could be defined. */
@@ -264,8 +269,10 @@ export class LibvirtHypervisor implements Hypervisor {
     }
   }
 
-  repair(): Promise<Outcome> {
-    throw new Error("repair is not there yet");
+  async repair(repair: Repair): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    return outcomeOf(() => performRepair(this.#session, repair));
   }
 
   /** `xml` is what the XML of the running boot has said since so many events had come. */
