@@ -228,7 +228,7 @@ export class LibvirtHypervisor implements Hypervisor {
         throw new Error("Repair is not there yet");
       case "Settle":
         await calls.perform(effect);
-        this.#configurations.forgetPrevious(domain);
+        if (effect.mark.definition !== undefined) this.#configurations.forgetPrevious(domain);
         return undefined;
       default:
         return calls.perform(effect);
