@@ -25,7 +25,7 @@ export type Caller = Pick<Session, "call">;
 /** libvirt asks a new emulator for what it can do before it takes the first domain that uses it. */
 const defineTimeoutMs = 60_000;
 /** These calls wait for no domain's job, but for the emulator and the disk: no look at another domain waits behind them. */
-const options = { timeoutMs: defineTimeoutMs, waitsFor: "Domain" } as const;
+const options = { timeoutMs: defineTimeoutMs, waitsFor: "Storage" } as const;
 
 /** A momentary domain was taken away while it was used: whoever did says nothing of any other domain. */
 export class MomentaryDomainError extends Error {}
@@ -53,6 +53,15 @@ export async function withMomentaryDomain<T>(
   }
   await remove(calls, dom);
   return result;
+}
+
+/** Makes a momentary domain another one, under its name and its UUID. Rejects as the definition of a new one does. */
+export async function redefineMomentaryDomain(
+  calls: Caller,
+  dom: LibvirtDomain,
+  xml: XmlElement,
+): Promise<void> {
+  await define(calls, asMomentaryDomain(xml, dom.name, dom.uuid), dom);
 }
 
 /** Whether a domain has the name of a momentary one; others may have it, too. */
