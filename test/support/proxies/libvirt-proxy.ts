@@ -49,26 +49,30 @@ export interface LibvirtProxy extends AsyncDisposable {
   /** How many connections were accepted so far, and are open now. */
   readonly connections: number;
   readonly open: number;
+  /** Ends the connections there are. */
+  cut(): void;
   /** Nothing comes through any more on the connections there are, and neither side hears that of the other. */
   stall(): void;
   /** Changes the socket's file as a daemon that starts does, so that a client that waits to connect does it at once. */
   touch(): void;
 }
 
+type Called = Pick<Procedure<unknown, unknown>, "program" | "number">;
+
 /** The calls of a procedure. */
-export function callOf({ program, number }: Procedure<never, unknown>): Matches<LibvirtMessage> {
+export function callOf({ program, number }: Called): Matches<LibvirtMessage> {
   return (message) =>
     message.from === "Client" && message.program === program && message.procedure === number;
 }
 
 /** The replies to the calls of a procedure. */
-export function replyTo({ program, number }: Procedure<never, unknown>): Matches<LibvirtMessage> {
+export function replyTo({ program, number }: Called): Matches<LibvirtMessage> {
   return (message) =>
     message.type === MessageType.Reply && message.program === program && message.procedure === number;
 }
 
 /** The events of a kind. */
-export function eventOf({ number }: EventProcedure<never>): Matches<LibvirtMessage> {
+export function eventOf({ number }: Pick<EventProcedure<unknown>, "number">): Matches<LibvirtMessage> {
   return ({ type, program, procedure }) =>
     type === MessageType.Message && program === Program.Remote && procedure === number;
 }
@@ -86,6 +90,9 @@ export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
   const open = new Set<ProxiedConnection>();
   let calls = 0;
   let connections = 0;
+  const cut = () => {
+    for (const connection of open) connection.end();
+  };
   const server = createServer((client) => {
     const connection = new ProxiedConnection({ number: connections, client, target }, (message) => {
       if (message.from === "Client" && !isKeepalive(message)) calls += 1;
@@ -110,12 +117,13 @@ export async function startLibvirtProxy(target: string): Promise<LibvirtProxy> {
     get open() {
       return open.size;
     },
+    cut,
     stall() {
       for (const connection of open) connection.stall();
     },
     touch: () => utimesSync(socket, new Date(), new Date()),
     async [Symbol.asyncDispose]() {
-      for (const connection of open) connection.end();
+      cut();
       server.close();
       await once(server, "close");
       await removeDirectory(directory);
@@ -143,11 +151,11 @@ class ProxiedConnection {
       const splitter = new FrameSplitter();
       socket.on("data", (chunk: Buffer) =>
         splitter.split(chunk, (frame) => {
-          if (this.#stalled) return;
           const bytes = encoded(frame);
           // The frame's payload is a view that is valid only now.
           const message = { ...frame, payload: Buffer.from(frame.payload), from, connection: number, bytes };
-          this.#pass(message, to, judge(message));
+          const fate = judge(message);
+          if (!this.#stalled) this.#pass(message, to, fate);
         }),
       );
       socket.on("error", () => {});
