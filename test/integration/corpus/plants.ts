@@ -134,7 +134,10 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
       "channel org.libguestfs.channel.0 added",
     ),
     plant("/dev/urandom", "/dev/hwrng", "rng: backend /dev/urandom -> /dev/hwrng"),
-    added("<controller type='pci' index='15' model='pcie-root-port'/>", "controller pci 15 added"),
+    added(
+      "<controller type='pci' index='15' model='pcie-root-port'/>",
+      "controller pci pcie-root-port #15 added",
+    ),
     added(
       "<controller type='pci' index='15' model='pcie-root-port'/><interface type='user'><mac address='52:54:00:00:00:01'/><address type='pci' bus='0x0f'/></interface>",
       "interface 52:54:00:00:00:01 added",
@@ -737,7 +740,7 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
   "shared-memory": [
     plant(/<size unit='M'>4<\/size>/, "<size unit='M'>8</size>", "shmem ring0: size 4 MiB -> 8 MiB"),
     plant("iotlb='on'", "iotlb='off'", "iommu: driver iotlb on -> off"),
-    plant("hotplug='off'", "hotplug='on'", "controller pci 3: target hotplug off -> on"),
+    plant("hotplug='off'", "hotplug='on'", "controller pci pcie-root-port #1: target hotplug off -> on"),
     plant("slot='0x03'", "slot='0x04'"),
   ],
   "pc-hyperv": [

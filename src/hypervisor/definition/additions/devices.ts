@@ -13,6 +13,7 @@ export const disks: readonly Addition[] = [
   { where: "devices/disk/source", only: "next", when: isOptional, because: "left out: it was not there" },
   { where: "devices/disk/backingStore", only: "running", because: "found in the image" },
   { where: "devices/disk/backingStore/**", only: "running", because: "found in the image" },
+  { where: "devices/disk/source/dataStore", only: "running", because: "found in the image" },
   { where: "devices/disk/driver@type", only: "running", because: "the format that the volume says it has" },
   { where: "devices/disk/driver@type", when: isOfEmptyDrive, because: "no medium has no format" },
   {
@@ -31,6 +32,7 @@ const madePath = "a path that libvirt made up at start";
 /** Other devices. */
 export const devices: readonly Addition[] = [
   { where: "devices/*/address", when: isPlaceInGuest, because: placeInGuest },
+  { where: "devices/controller@index", when: isPciPort, because: placeInGuest },
   { where: "devices/controller/target@chassis", because: placeInGuest },
   { where: "devices/controller/target@port", because: placeInGuest },
   { where: "devices/graphics@port", when: hasAutomaticPort, because: freePort },
@@ -62,7 +64,6 @@ export const devices: readonly Addition[] = [
   },
   { where: "devices/tpm/backend/profile", only: "running", because: "the emulator's default" },
   { where: "devices/vsock/cid@address", when: hasAutomaticCid, because: "a number that was free at start" },
-  { where: "devices/filesystem/binary", only: "running", because: "the daemon that was found" },
   { where: "devices/filesystem/binary@path", only: "running", because: "the daemon that was found" },
 ];
 
@@ -84,11 +85,16 @@ function isOfShareable({ parent }: Place): boolean {
   return at(parent?.running, "shareable") !== undefined;
 }
 
-/** Of the address of a device, but for a disk that is configured to be at another of its controller's. */
+/** Of the address of a device, unless it is one that nobody but the configuration gives. */
 function isPlaceInGuest({ running, next, parent }: Place): boolean {
   if (running === undefined || next === undefined) return true;
   const [before, after] = [attribute(running, "type"), attribute(next, "type")];
-  return before === after && !(after === "drive" && parent?.path === "devices/disk");
+  const isChosen = after === "isa" || (after === "drive" && parent?.path === "devices/disk");
+  return before === after && !isChosen;
+}
+
+function isPciPort({ running, next }: Place): boolean {
+  return attribute(running ?? next, "type") === "pci";
 }
 
 function hasAutomaticPort({ next }: Place): boolean {
