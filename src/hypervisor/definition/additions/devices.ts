@@ -26,6 +26,7 @@ export const disks: readonly Addition[] = [
 ];
 
 const placeInGuest = "libvirt finds a place, at start and when something is plugged";
+const serverDefault = "qemu.conf asks for a socket";
 const freePort = "a port that was free at start";
 const madePath = "a path that libvirt made up at start";
 
@@ -38,6 +39,12 @@ export const devices: readonly Addition[] = [
   { where: "devices/graphics@port", when: hasAutomaticPort, because: freePort },
   { where: "devices/graphics@tlsPort", when: hasAutomaticPort, because: freePort },
   { where: "devices/graphics@websocket", when: hasAutomaticWebSocket, because: freePort },
+  { where: "devices/graphics@autoport", only: "next", when: isOnAutomaticSocket, because: serverDefault },
+  {
+    where: "devices/graphics/listen@type",
+    when: ({ parent }) => isOnAutomaticSocket(parent),
+    because: serverDefault,
+  },
   { where: "devices/graphics@listen", because: "repeats the first <listen>" },
   { where: "devices/graphics@socket", because: "repeats the first <listen>" },
   { where: "devices/graphics@address", only: "running", because: "a bus that libvirt started" },
@@ -99,6 +106,13 @@ function isPciPort({ running, next }: Place): boolean {
 
 function hasAutomaticPort({ next }: Place): boolean {
   return attribute(next, "autoport") === "yes";
+}
+
+/** Where qemu.conf asks for sockets, a screen that is to listen on no certain address gets one. */
+function isOnAutomaticSocket(graphics: Place | undefined): boolean {
+  const [running, next] = [at(graphics?.running, "listen"), at(graphics?.next, "listen")];
+  const hasAddress = attribute(next, "address") !== undefined;
+  return attribute(running, "type") === "socket" && attribute(next, "type") === "address" && !hasAddress;
 }
 
 function hasAutomaticWebSocket({ next }: Place): boolean {

@@ -43,7 +43,7 @@ describe("the changes of a domain:", () => {
       "decimal units are none of the binary ones",
       "<memory unit='MB'>1024</memory>",
       "<memory unit='MiB'>1024</memory>",
-      "memory 1000000 KiB -> 1 GiB",
+      "memory 977 MiB -> 1 GiB",
     ],
     [
       "no unit that is unknown is guessed",
@@ -62,6 +62,11 @@ describe("the changes of a domain:", () => {
       "<memory>4096</memory><currentMemory>3072</currentMemory>",
       "memory 2 MiB -> 4 MiB",
       "current memory 1 MiB -> 3 MiB",
+    ],
+    [
+      "memory is rounded as a start rounds it",
+      "<memory unit='KiB'>100352</memory><currentMemory>100352</currentMemory>",
+      "<memory unit='KiB'>100001</memory><currentMemory>100001</currentMemory>",
     ],
     [
       "all of the memory is told once",
@@ -250,6 +255,11 @@ describe("nothing is told of what libvirt adds to a domain that runs:", () => {
         "a network of devices",
         "<interface type='hostdev' managed='yes'><mac address='a'/><driver name='vfio'/><source><address type='pci' bus='1'/></source></interface>",
         "<interface type='network'><mac address='a'/><source network='n'/></interface>",
+      ],
+      [
+        "a socket that qemu.conf asks for",
+        "<graphics type='vnc' socket='/vnc.sock'><listen type='socket' socket='/vnc.sock'/></graphics>",
+        "<graphics type='vnc' port='-1' autoport='yes'><listen type='address'/></graphics>",
       ],
       [
         "but a bridge that becomes a network",
