@@ -109,7 +109,7 @@ suite("a restart of", { concurrency: 4 }, () => {
 });
 
 /** Places at which a changed value is not told, each for a reason in the table of what libvirt adds. */
-const untold = [
+const untold = new Set([
   "@xmlns:qemu",
   "cpu/model@fallback",
   "cpu@check",
@@ -137,7 +137,7 @@ const untold = [
   "metadata",
   "name#",
   "uuid#",
-];
+]);
 
 test("each value of any domain is told when it changes, but at the places that are known", () => {
   const places = new Map<string, boolean>();
@@ -147,14 +147,15 @@ test("each value of any domain is told when it changes, but at the places that a
       const place = where
         .replace(/^devices\/(?!disk\/|panic\/)[^/]+\/address@/, "devices/*/address@")
         .replace(/^metadata.*/, "metadata");
-      if (places.get(place) === true) continue;
+      // What is known not to be told is tried once.
+      if (places.get(place) === true || (places.has(place) && untold.has(place))) continue;
       const sentences = changesBetween(running, changed);
       for (const sentence of sentences) assert.ok(sentence.length <= 256, sentence);
       places.set(place, sentences.length > 0);
     }
   }
   const silent = [...places].flatMap(([place, isTold]) => (isTold ? [] : place));
-  assert.deepEqual(silent.sort(), untold.toSorted());
+  assert.deepEqual(silent.sort(), [...untold].sort());
   assert.ok(places.size > 400, `${places.size} places`);
 });
 
