@@ -289,7 +289,7 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
       "disk vda: auth/secret uuid 457eb676-33da-42ec-9a8c-9293d545c337 -> 557eb676-33da-42ec-9a8c-9293d545c337",
     ),
     plant("<snapshot name='daily'/>", "", "disk vda: source/snapshot name daily removed"),
-    plant("query='a=1'", "query='a=2'", "disk sda: source query a=1 -> a=2"),
+    plant("query='a=1'", "query='a=2'", "disk sda: source query changed"),
     plant("<ssl verify='no'/>", "<ssl verify='yes'/>", "disk sda: source/ssl verify no -> yes"),
     plant(
       "name='export'",

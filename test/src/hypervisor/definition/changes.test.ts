@@ -385,6 +385,7 @@ describe("a sentence", () => {
     for (const where of [
       "<devices><graphics type='vnc' passwd='*'/></devices>",
       "<devices><disk><source><cookies><cookie name='a'>*</cookie></cookies></source><target dev='vda'/></disk></devices>",
+      "<devices><disk><source query='*'/><target dev='vda'/></disk></devices>",
       "<launchSecurity><session>*</session><dhCert>*</dhCert></launchSecurity>",
       "<sysinfo type='fwcfg'><entry name='a'>*</entry></sysinfo>",
       "<sysinfo type='smbios'><oemStrings><entry>*</entry></oemStrings></sysinfo>",
