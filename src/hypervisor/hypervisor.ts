@@ -21,6 +21,7 @@ import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { Mirror, type Answer } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
+import { performRepair } from "./preflight/repair.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 import type { XmlElement } from "./xml/element.ts";
 
@@ -225,7 +226,7 @@ export class LibvirtHypervisor implements Hypervisor {
           ? calls.perform(effect)
           : startWithout(calls, effect.without);
       case "Repair":
-        throw new Error("Repair is not there yet");
+        return performRepair(this.#session, effect.repair);
       case "Settle":
         await calls.perform(effect);
         this.#configurations.forgetPrevious(domain);
@@ -237,9 +238,11 @@ export class LibvirtHypervisor implements Hypervisor {
 
   /** What the next start would use, where that was asked. */
   async #next(starter: Starter, { blueprint, preflight }: Question): Promise<Pick<Sight, "next">> {
-    return blueprint === undefined
-      ? {}
-      : { next: await nextStart(this.#forms, starter, { blueprint, preflight }) };
+    if (blueprint === undefined || this.#reachability.kind === "Unreachable") return {};
+    const host = { caller: this.#session, driver: this.#reachability.driver };
+    return {
+      next: await nextStart(this.#forms, starter, { blueprint, host: preflight === true ? host : undefined }),
+    };
   }
 
   /** A domain that is not there could be defined. */

@@ -9,6 +9,8 @@ import { planDefinition } from "./definition/plan.ts";
 import { isSameDomain } from "./definition/same.ts";
 import type { DomainCalls } from "./domain-calls.ts";
 import { diskTargets } from "./domain-xml.ts";
+import type { Caller } from "./momentary-domain.ts";
+import { preflight } from "./preflight/preflight.ts";
 import type { XmlElement } from "./xml/element.ts";
 
 /** A domain whose next start is asked about; without `calls` one that is not there. */
@@ -23,8 +25,8 @@ export interface Starter {
 /** What is to be found out. */
 export interface NextStartQuestion {
   readonly blueprint: Blueprint;
-  /** Whether everything is looked at that the start needs. */
-  readonly preflight?: boolean | undefined;
+  /** Where everything is looked at that the start needs; undefined where that is not asked. */
+  readonly host?: { readonly caller: Caller; readonly driver: string } | undefined;
 }
 
 /** What the next start would be made from. */
@@ -53,7 +55,7 @@ export async function nextStart(
       isToBeDefined,
       changes: live && changesOf(live, normal),
       absentDisks: live === undefined ? [] : absentDisks(live, normal),
-      findings: question.preflight === true ? await findingsOf(written, question.blueprint) : undefined,
+      findings: await findingsOf(written, starter, question),
     };
   } catch (error) {
     if (!(error instanceof DefinitionError)) throw error;
@@ -98,7 +100,14 @@ function changesOf(_live: XmlElement, _next: XmlElement): string[] | undefined {
   return undefined;
 }
 
-/** What keeps a start from this XML from succeeding; undefined where that is not known. */
-async function findingsOf(_next: XmlElement, _blueprint: Blueprint): Promise<Finding[] | undefined> {
-  return undefined;
+/** What keeps a start from this XML from succeeding; undefined where that was not asked. */
+async function findingsOf(
+  xml: XmlElement,
+  { identity, live }: Starter,
+  { blueprint, host }: NextStartQuestion,
+): Promise<Finding[] | undefined> {
+  if (host === undefined) return undefined;
+  const { caller, driver } = host;
+  const { volumes } = blueprint;
+  return preflight(caller, xml, { driver, domain: identity, liveXml: live, volumes });
 }

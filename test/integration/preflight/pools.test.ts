@@ -295,10 +295,8 @@ testMachines("a machine with a declared volume", {
       ],
       mend: async () => {
         await place.libvirtd.virsh("vol-create-as", pool, "base", "1M", "--format", "qcow2");
-        await place.libvirtd.virsh(
-          ...["vol-create-as", pool, "v", "1M", "--format", "qcow2"],
-          ...["--backing-vol", "base", "--backing-vol-format", "qcow2"],
-        );
+        const backing = ["--backing-vol", "base", "--backing-vol-format", "qcow2"];
+        await place.libvirtd.virsh("vol-create-as", pool, "v", "1M", "--format", "qcow2", ...backing);
       },
     };
   },
