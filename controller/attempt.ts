@@ -9,9 +9,11 @@ import type {
 import type { RestartPolicy, Signal } from "../crds/restart-policy.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import type { VirtualMachine } from "../crds/virtual-machine.ts";
+import type { DetachedVolume } from "../crds/machine.ts";
 import type { Verdict } from "./decision.ts";
 import { disturbsGuest } from "./disturbance.ts";
-import type { Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
+import { repairKey, type Repair } from "./finding.ts";
+import type { Blueprint, Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
 import { joined } from "./request.ts";
 
 /**
@@ -80,6 +82,16 @@ export interface Attempt {
   readonly verifyingSince?: Instant | undefined;
   /** Whether the start discards memory that was saved on disk. */
   readonly discardsSaved?: boolean | undefined;
+  /** When everything that the next start needs was last seen to be there. */
+  readonly preflightPassedAt?: Instant | undefined;
+  /** What was mended for the next start, or was to be, in order. */
+  readonly repairs: readonly TriedRepair[];
+  /** Disks that cannot be had, and that the domain is started without. */
+  readonly leftOut: readonly DetachedVolume[];
+  /** Whether the resource's definition was made the domain's configuration, and whether that was put back. */
+  readonly definition?: RequestMark["definition"];
+  /** Why the configuration before was put back: what libvirt said about starting the new one. */
+  readonly rolledBackBecause?: string | undefined;
   /** Set once the hypervisor said that the domain was started. */
   readonly started?: Instant | undefined;
   /** Why an attempt that began by asking went over to force. */
@@ -115,22 +127,43 @@ export interface Refusal {
   retryAtMs: number;
 }
 
+/** A repair, and how it went. */
+export interface TriedRepair {
+  repair: Repair;
+  atMs: number;
+  /** What libvirt had against it; absent where it succeeded. */
+  refusal?: string | undefined;
+}
+
 /** Why an attempt fails, as one word and in words. */
 export interface Failure {
   reason: string;
   message: string;
 }
 
-/** An effect that is refused this often in a row fails the attempt. */
-const mostRefusals = 4;
-
 /** Time to wait when libvirt could not be asked, in milliseconds. */
 const notSentDelayMs = 100;
 
-/** Time to wait after the n-th refusal in a row, in milliseconds: 1, 2, 4 s. */
-function refusalDelayMs(refusals: number): number {
-  return 1000 * 2 ** (refusals - 1);
+/**
+ * Seconds to wait after each refusal of an effect in a row; one more fails the attempt. A guest that was stopped gets
+ * more tries to start: what it lacks may come back.
+ */
+const refusalDelays: Readonly<Partial<Record<Effect["kind"], readonly number[]>>> = {
+  Start: [1, 2, 4, 8, 15, 30],
+};
+const usualRefusalDelays = [1, 2, 4];
+
+function delaysAfterRefusal(effect: Effect["kind"]): readonly number[] {
+  return refusalDelays[effect] ?? usualRefusalDelays;
 }
+
+/** An effect that is refused this often in a row fails the attempt. */
+function mostRefusals(effect: Effect["kind"]): number {
+  return delaysAfterRefusal(effect).length + 1;
+}
+
+/** For so long nothing is taken to have gone that was seen to be there for the next start, in milliseconds. */
+const preflightHoldsMs = 10_000;
 
 /** A new attempt that has done nothing yet. */
 export function beginAttempt(
@@ -158,6 +191,8 @@ export function beginAttempt(
     isInherited: false,
     isForeign: false,
     agentRefused: false,
+    repairs: [],
+    leftOut: [],
     released: false,
     settled: false,
   };
@@ -192,13 +227,14 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
     request: attempt.request,
     servedBefore: { observedRestartGeneration, observedRestartToken },
     startedAtMs: attempt.startedAtMs,
+    definition: attempt.definition,
   };
 }
 
 /** What is on record of an attempt, on the domain or in the status. */
 export type Trace = Pick<
   RequestMark,
-  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId"
+  "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId" | "definition"
 >;
 
 /**
@@ -230,6 +266,7 @@ export function adoptAttempt(
     method: trace.wasOff === true ? "Start" : (trace.method ?? likelyMethod(mode, recordIn, known)),
     inPlace,
     bootId: trace.bootId,
+    definition: trace.definition,
     unproven: inPlace || recordIn === "Status",
     // The guest may have been asked: a reboot that is seen from now on counts.
     askedAt: inPlace ? now : undefined,
@@ -253,16 +290,39 @@ function likelyMethod(
 }
 
 /** What a look has to find out for an attempt, or for a request of which there is none yet. */
-export function questionFor(attempt: Attempt | undefined, policy: RestartPolicy): Question {
+export function questionFor(
+  attempt: Attempt | undefined,
+  policy: RestartPolicy,
+  blueprint: Blueprint,
+  now: Instant,
+): Question {
   // An attempt that waits has marked nothing: what matters is what an earlier one has left. It can begin in the same
   // pass, and no request's mode is known before.
   if (attempt?.marked !== true) {
     const canBeInPlace = policy.soft.via === "Reboot" || policy.hard.via === "Reset";
-    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined };
+    const comparison = { blueprint, preflight: true };
+    return { jobs: true, agent: canBeInPlace ? "BootID" : undefined, comparison };
   }
   const { inPlace, unproven, verifyingSince } = attempt;
-  if (inPlace && unproven) return { attempt: attempt.id, jobs: true, agent: "BootID" };
-  return { attempt: attempt.id, jobs: true, agent: verifyingSince === undefined ? undefined : "Ping" };
+  const question: Question = { attempt: attempt.id, jobs: true };
+  const preflight = needsPreflight(attempt, now);
+  // What the new boot differs in is told together with the result.
+  const isOver = attempt.settled && attempt.conclusion !== undefined;
+  if (preflight || isOver) question.comparison = { blueprint, preflight };
+  if (inPlace && unproven) return { ...question, agent: "BootID" };
+  return { ...question, agent: verifyingSince === undefined ? undefined : "Ping" };
+}
+
+/**
+ * Whether it has to be known what the next start lacks: before anything happens to the guest, before its power is cut,
+ * which may be minutes later, and when libvirt would not start it.
+ */
+export function needsPreflight(attempt: Attempt, now: Instant): boolean {
+  const { marked, mode, refusal, preflightPassedAt } = attempt;
+  const isDue = !marked || mode === "Hard" || refusal?.effect === "Start";
+  const hasPassed =
+    preflightPassedAt !== undefined && now.monotonicMs < preflightPassedAt.monotonicMs + preflightHoldsMs;
+  return isDue && !hasPassed;
 }
 
 /** The attempt in another stage; the stage's clock starts when it changes. */
@@ -301,6 +361,7 @@ export function afterEffect(
   now: Instant,
 ): Attempt {
   if (outcome.kind === "NotSent") return afterNotSent(attempt, effect, outcome.message, now);
+  if (effect.kind === "Repair") return afterRepair(attempt, effect.repair, outcome, now);
   const asked = { ...attempt, touched: attempt.touched || effect.kind === "Mark" };
   if (effect.kind !== "Mark" && disturbsGuest(effect)) asked.askedAt ??= began;
   switch (outcome.kind) {
@@ -313,6 +374,24 @@ export function afterEffect(
     default:
       return outcome satisfies never;
   }
+}
+
+/** A repair that failed is told with what it was to mend. libvirt is asked for the start again at once if it succeeded. */
+function afterRepair(
+  attempt: Attempt,
+  repair: Repair,
+  outcome: Exclude<Outcome, { kind: "NotSent" }>,
+  now: Instant,
+): Attempt {
+  const refusal = outcome.kind === "Done" ? undefined : outcome.message;
+  const others = attempt.repairs.filter((one) => repairKey(one.repair) !== repairKey(repair));
+  const again =
+    attempt.refusal && refusal === undefined ? { ...attempt.refusal, retryAtMs: 0 } : attempt.refusal;
+  return {
+    ...attempt,
+    repairs: [...others, { repair, atMs: now.monotonicMs, refusal }],
+    refusal: again,
+  };
 }
 
 /** Nothing happened, and looking may work all the same: without a pause it would be tried in a tight loop. */
@@ -344,7 +423,7 @@ function afterSilence(
   if (!isSignal(effect)) return afterNotSent(attempt, effect, message, now);
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const silent = { ...attempt, method: "Soft" } as const;
-  if (count >= mostRefusals) return { ...silent, signalRefusal: message };
+  if (count >= mostRefusals(effect.kind)) return { ...silent, signalRefusal: message };
   return {
     ...silent,
     refusal: { effect: effect.kind, count, message, retryAtMs: now.monotonicMs + notSentDelayMs },
@@ -352,7 +431,7 @@ function afterSilence(
 }
 
 function afterSuccess(
-  { refusal: _mended, ...attempt }: Attempt,
+  { refusal: mended, ...attempt }: Attempt,
   effect: Effect,
   began: Instant,
   now: Instant,
@@ -394,9 +473,12 @@ function afterSuccess(
       return { ...attempt, released: true };
     case "Settle":
       return { ...attempt, settled: true };
-    case "Repair":
     case "Define":
+      // A domain that is only now defined, or was transient, has none before to go back to.
+      return { ...attempt, definition: effect.replaces ? "Applied" : attempt.definition };
     case "RollBack":
+      return { ...attempt, definition: "RolledBack", rolledBackBecause: mended?.message };
+    case "Repair":
     case "AttachDisk":
       return attempt;
     default:
@@ -412,20 +494,25 @@ function afterRefusal(
 ): Attempt {
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
+  // There is nothing to go back to: what libvirt would not start is tried on.
+  if (effect.kind === "RollBack") return { ...attempt, definition: undefined };
   // An attempt that is marked already is only marked again for a reset.
   if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
     return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
-  const retryAtMs = now.monotonicMs + refusalDelayMs(count);
+  const delaySeconds = delaysAfterRefusal(effect.kind)[count - 1] ?? 0;
+  const retryAtMs = now.monotonicMs + delaySeconds * 1000;
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
+  // What was there a moment ago may have gone.
+  if (effect.kind === "Start") refused.preflightPassedAt = undefined;
   if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
   if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
     return forcedWithoutMarks(attempt, message);
-  if (count < mostRefusals) return refused;
+  if (count < mostRefusals(effect.kind)) return refused;
   // Tidying up is not worth holding the result back for ever.
   if (effect.kind === "Release") return { ...refused, released: true };
   if (effect.kind === "Settle") return { ...refused, settled: true };
-  const failure = `libvirt refused ${mostRefusals} times to ${verb(effect)} the domain: ${message}`;
+  const failure = `libvirt refused ${count} times to ${verb(effect)} the domain: ${message}`;
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
 }
 

@@ -1,4 +1,5 @@
 import { longestMessage, type Condition, type ConditionType } from "../crds/condition.ts";
+import type { DetachedVolume } from "../crds/machine.ts";
 import type { RestartRecord } from "../crds/restart.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Observation, Verdict } from "./decision.ts";
@@ -10,6 +11,10 @@ export interface ConditionSource {
   /** The attempt, unless it has just ended. */
   attempt: Attempt | undefined;
   lastRestart: RestartRecord | undefined;
+  /** What the next start would change of the running machine; undefined where that is not known. */
+  pendingChanges: string[] | undefined;
+  /** Disks without which the running boot was started. */
+  detachedVolumes: DetachedVolume[] | undefined;
 }
 
 /** A condition as it is now; since when, the one before tells. */
@@ -22,8 +27,9 @@ interface Answer {
 
 /**
  * Every condition, as kstatus reads them: Ready is always there; Reconciling and Stalled are there only while
- * True, and never together; Bound is there as soon as the hypervisor has answered, and GuestReady once a domain with
- * a channel for the guest agent was seen.
+ * True, and never together; Bound is there as soon as the hypervisor has answered, GuestReady once a domain with a
+ * channel for the guest agent was seen, RestartRequired once a machine was compared with its next start, and
+ * VolumesDegraded only while True.
  */
 export function conditionsFor(source: ConditionSource): ConditionNow[] {
   const { observation } = source;
@@ -34,7 +40,12 @@ export function conditionsFor(source: ConditionSource): ConditionNow[] {
     reason: answer.reason,
     message: answer.message.slice(0, longestMessage),
   });
-  const others = [...boundCondition(source, write), ...guestReadyCondition(source, write)];
+  const others = [
+    ...boundCondition(source, write),
+    ...guestReadyCondition(source, write),
+    ...restartRequiredCondition(source, write),
+    ...volumesDegradedCondition(source, write),
+  ];
   const stalled = whyStalled(source);
   if (stalled !== undefined) {
     return [write("Ready", "False", stalled), write("Stalled", "True", stalled), ...others];
@@ -49,6 +60,7 @@ export function conditionsFor(source: ConditionSource): ConditionNow[] {
 /** Somebody has to act: nothing that the controller waits for will come by itself. */
 function whyStalled({ observation, verdict, attempt, lastRestart }: ConditionSource): Answer | undefined {
   if (verdict.kind === "Unavailable" && verdict.reason !== "HypervisorUnreachable") return verdict;
+  if (verdict.kind === "Blocked" && verdict.findings !== undefined) return verdict;
   if (verdict.kind === "Rebase") {
     return verdict.problem === undefined
       ? undefined
@@ -75,6 +87,7 @@ function whyReconciling({ verdict, attempt }: ConditionSource): Answer | undefin
   switch (verdict.kind) {
     case "Blocked":
     case "Wait":
+    case "Look":
     case "Act":
       return verdict;
     case "Rest":
@@ -151,4 +164,40 @@ function guestReadyCondition({ observation, attempt }: ConditionSource, write: W
     default:
       return agent satisfies never;
   }
+}
+
+/** Whether the next start would change the running machine. It never restarts anything by itself. */
+function restartRequiredCondition(
+  { observation, pendingChanges }: ConditionSource,
+  write: Write,
+): ConditionNow[] {
+  const unusable = unusableDefinition(observation);
+  if (unusable !== undefined) return [write("RestartRequired", "Unknown", unusable)];
+  if (pendingChanges === undefined) return [];
+  const { domain } = observation;
+  if (pendingChanges.length > 0) {
+    const message = `a restart would change: ${pendingChanges.join("; ")}`;
+    return [write("RestartRequired", "True", { reason: "ConfigurationChanged", message })];
+  }
+  const isOff = domain.kind === "Present" && domain.domain.id === undefined;
+  const message = isOff
+    ? "the domain is off: its next start uses what is configured"
+    : "the machine runs with what its next start would use";
+  return [write("RestartRequired", "False", { reason: "UpToDate", message })];
+}
+
+/** A definition that cannot be used: what a restart would change is not known. */
+function unusableDefinition({ definition, domain }: Observation): Answer | undefined {
+  if (definition.kind === "Unavailable")
+    return { reason: "DefinitionUnavailable", message: definition.message };
+  const next = domain.kind === "Unreachable" ? undefined : domain.next;
+  const invalid = next?.findings?.find(({ reason }) => reason === "DefinitionInvalid");
+  return invalid && { reason: "DefinitionInvalid", message: invalid.message };
+}
+
+function volumesDegradedCondition({ detachedVolumes }: ConditionSource, write: Write): ConditionNow[] {
+  if (detachedVolumes === undefined || detachedVolumes.length === 0) return [];
+  const disks = detachedVolumes.map(({ disk, message }) => `${disk} (${message})`).join("; ");
+  const message = `the machine runs without ${disks}`;
+  return [write("VolumesDegraded", "True", { reason: "DisksLeftOut", message })];
 }

@@ -13,8 +13,10 @@ export function decide(observation: Observation): Decision {
   const current = currentAttempt(observation, trigger);
   const subject: Subject = { ...observation, trigger, attempt: current };
   const general = firstRuling(resourceRules, subject);
-  if (general !== undefined && "verdict" in general)
-    return untilDeadline({ trigger, attempt: current, ...general }, observation);
+  if (general !== undefined && "verdict" in general) {
+    const decision = behindPredecessor({ trigger, attempt: current, ...general }, observation);
+    return untilDeadline(heldBack(decision, now), observation);
+  }
   const attempt = general?.attempt ?? current;
   if (attempt === undefined || !hasMarks(domain)) {
     return { rule: "nothingRequested", verdict: { kind: "Rest" }, trigger, attempt: undefined };

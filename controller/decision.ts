@@ -3,7 +3,8 @@ import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machi
 import type { RestartPolicy } from "../crds/restart-policy.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Notice } from "./notice.ts";
-import type { Effect, Glance, Instant, Look, Sight } from "./ports.ts";
+import type { Finding } from "./finding.ts";
+import type { Definition, Effect, Glance, Instant, Look, Sight } from "./ports.ts";
 import type { Served, Trigger } from "./request.ts";
 
 /** Everything that one decision is made from; nothing else is asked while deciding. */
@@ -16,6 +17,10 @@ export interface Observation {
   cluster: string;
   /** With marks where a restart is under way or requested. */
   domain: Glance | Look;
+  /** The domain XML that the resource wants. */
+  definition: Definition;
+  /** When a disk that the running boot was started without was last plugged in, by its target, on the monotonic clock. */
+  plugInsAtMs: ReadonlyMap<string, number>;
   /** Other resources that name the same domain. */
   rivals: readonly VirtualMachine[];
   /** Whether the domain tells of a restart that a resource which is gone has left undone, and nobody works on. */
@@ -42,8 +47,19 @@ export type Verdict =
       message: string;
       untilMs?: number | undefined;
     }
-  /** The request waits for something that an event will tell, or until a moment on the monotonic clock. */
-  | { kind: "Blocked"; reason: string; message: string; untilMs?: number | undefined }
+  /**
+   * The request waits for something that an event will tell, or until a moment on the monotonic clock; with findings,
+   * for somebody who mends them.
+   */
+  | {
+      kind: "Blocked";
+      reason: string;
+      message: string;
+      untilMs?: number | undefined;
+      findings?: Finding[] | undefined;
+    }
+  /** More has to be known first: the next look, at once, asks for it. */
+  | { kind: "Look"; reason: string; message: string }
   /** The attempt waits for an event, or until a moment on the monotonic clock. */
   | { kind: "Wait"; reason: string; message: string; untilMs?: number | undefined }
   /** One effect; `announce` writes the status alongside it. */
@@ -84,7 +100,12 @@ export interface Subject extends Omit<Observation, "nonce"> {
 
 /** What the rules about an attempt look at: the domain is there, and its marks have been read. */
 export interface AttemptSubject
-  extends Sight, Pick<Observation, "virtualMachine" | "stored" | "cluster" | "predecessorGoneAtMs" | "now"> {
+  extends
+    Sight,
+    Pick<
+      Observation,
+      "virtualMachine" | "stored" | "cluster" | "definition" | "predecessorGoneAtMs" | "now"
+    > {
   policy: RestartPolicy;
   attempt: Attempt;
 }
@@ -99,7 +120,7 @@ export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attemp
 export type Rule<S, R> = (subject: S) => R | undefined;
 
 /** What a rule about a resource as a whole answers: a verdict, or an attempt for the rules about attempts. */
-export type ResourceRuling = { verdict: Verdict } | { attempt: Attempt };
+export type ResourceRuling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attempt };
 
 /** A rule about a resource as a whole. */
 export type ResourceRule = Rule<Subject, ResourceRuling>;

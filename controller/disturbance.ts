@@ -1,9 +1,6 @@
 import type { Effect } from "./ports.ts";
 
-/**
- * Whether an effect disturbs a guest or begins to: what a process that is to end does not begin any more, and what
- * nobody does to a guest that another process may still be working on. Starting a guest and putting on record is not.
- */
+/** Whether an effect disturbs a guest or begins to. Starting a guest, what that needs, and putting on record does not. */
 export function disturbsGuest({ kind }: Effect): boolean {
   switch (kind) {
     case "Mark":
@@ -13,16 +10,21 @@ export function disturbsGuest({ kind }: Effect): boolean {
     case "Reset":
     case "Wake":
     case "Resume":
-    case "Repair":
-    case "Define":
-    case "AttachDisk":
       return true;
     case "Start":
     case "Release":
     case "Settle":
+    case "Repair":
+    case "Define":
     case "RollBack":
+    case "AttachDisk":
       return false;
     default:
       return kind satisfies never;
   }
+}
+
+/** Whether an effect is owed to what has been done already: what a process that is to end still does. */
+export function isOwed({ kind }: Effect): boolean {
+  return kind === "Start" || kind === "RollBack" || kind === "Release" || kind === "Settle";
 }

@@ -61,6 +61,28 @@ export type Repair =
   | { kind: "StartDevice"; device: string }
   | { kind: "CreateVolume"; volume: DeclaredVolume };
 
+/** What tells one repair from another. */
+export function repairKey(repair: Repair): string {
+  return `${repair.kind} ${whatOf(repair)}`;
+}
+
+function whatOf(repair: Repair): string {
+  switch (repair.kind) {
+    case "StartPool":
+    case "RefreshPool":
+      return repair.pool;
+    case "StartNetwork":
+      return repair.network;
+    case "ReattachDevice":
+    case "StartDevice":
+      return repair.device;
+    case "CreateVolume":
+      return `${repair.volume.pool}/${repair.volume.name}`;
+    default:
+      return repair satisfies never;
+  }
+}
+
 /** What a repair does, as a sentence begins: "started pool images". */
 export function repaired(repair: Repair): string {
   switch (repair.kind) {

@@ -2,6 +2,7 @@ import { inStage, type Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
 import type { Notice } from "./notice.ts";
 import type { Effect } from "./ports.ts";
+import { preflight } from "./preflight-rules.ts";
 import { markVerdict } from "./unmarked-rules.ts";
 
 /** The rules about force, for an attempt whose old boot runs, in order. */
@@ -48,7 +49,8 @@ function reset(subject: AttemptSubject): Ruling | undefined {
 /** The restart is forced: cut the power of the marked boot, and of no other. */
 function powerOff(subject: AttemptSubject): Ruling | undefined {
   if (subject.attempt.mode !== "Hard") return undefined;
-  return force(subject, { kind: "Destroy" }, "the domain's power is cut");
+  // It may have been minutes since the guest was asked.
+  return preflight(subject) ?? force(subject, { kind: "Destroy" }, "the domain's power is cut");
 }
 
 /** Only a guest that runs (Xen's idle one as well) can be reset: libvirt leaves one that has crashed paused. */

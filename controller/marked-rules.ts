@@ -1,5 +1,5 @@
 import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
-import { inStage, unheard, type Attempt } from "./attempt.ts";
+import { inStage, markOf, unheard, type Attempt } from "./attempt.ts";
 import {
   endOfOldBoot,
   evidenceOfNewBoot,
@@ -12,6 +12,7 @@ import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts
 import { hardRules } from "./hard-rules.ts";
 import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
+import { preflight } from "./preflight-rules.ts";
 import { forceOrFail, softRules } from "./soft-rules.ts";
 
 /**
@@ -155,7 +156,8 @@ function stoppedAgain({ attempt, domain }: AttemptSubject): Ruling | undefined {
 }
 
 /** The old boot is gone: start the next one at once. */
-function stopped({ attempt, domain, policy, now }: AttemptSubject): Ruling | undefined {
+function stopped(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, domain, policy, now } = subject;
   if (domain.id !== undefined) return undefined;
   const obstacle = lifeElsewhere(domain, policy);
   if (obstacle !== undefined)
@@ -163,11 +165,55 @@ function stopped({ attempt, domain, policy, now }: AttemptSubject): Ruling | und
       verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) },
       attempt: { ...unheard(attempt), method: howItStopped(attempt, domain) },
     };
+  const starting = {
+    ...inStage(attempt, "Starting", now),
+    method: howItStopped(attempt, domain),
+    discardsSaved: domain.reason === "Saved",
+  };
+  const hindered = refusedStart({ ...subject, attempt: starting });
+  if (hindered !== undefined) return { attempt: starting, ...hindered };
   const message = "the guest is down and the domain is started";
-  const discardsSaved = domain.reason === "Saved";
+  const without = attempt.leftOut.map(({ disk }) => disk);
   return {
-    verdict: { kind: "Act", effect: { kind: "Start" }, reason: "Starting", message, announce: false },
-    attempt: { ...inStage(attempt, "Starting", now), method: howItStopped(attempt, domain), discardsSaved },
+    verdict: {
+      kind: "Act",
+      effect: { kind: "Start", without },
+      reason: "Starting",
+      message,
+      announce: false,
+    },
+    attempt: starting,
+  };
+}
+
+/** How often libvirt refuses to start a new definition before the one before is put back. */
+const refusalsBeforeRollBack = 3;
+
+/**
+ * libvirt would not start the domain: what has gone missing since is mended or waited for, and a new definition that
+ * is the cause although nothing is missing makes way for the one before.
+ */
+function refusedStart(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, virtualMachine, cluster } = subject;
+  if (attempt.refusal?.effect !== "Start") return undefined;
+  const unprepared = preflight(subject);
+  if (unprepared !== undefined) return unprepared;
+  if (attempt.definition !== "Applied" || attempt.refusal.count < refusalsBeforeRollBack) return undefined;
+  const message = `the configuration before is put back: libvirt does not start the new one: ${attempt.refusal.message}`;
+  const mark = {
+    ...markOf(attempt, virtualMachine, cluster),
+    wasOff: attempt.method === "Start",
+    definition: "RolledBack",
+  } as const;
+  return {
+    verdict: {
+      kind: "Act",
+      effect: { kind: "RollBack", mark },
+      reason: "Starting",
+      message,
+      announce: true,
+      notice: { type: "Warning", reason: "DefinitionRolledBack", action: "Define", note: message },
+    },
   };
 }
 
@@ -273,18 +319,27 @@ function succeeded(
   evidence: RestartEvidence[],
 ): Verdict & { kind: "End" } {
   const stop = endOfOldBoot(attempt, domain);
+  const rolledBack = attempt.definition === "RolledBack";
   const inPlace = evidence.includes("RebootEvent") || evidence.includes("BootIDChanged");
   const discarded = attempt.discardsSaved === true ? "; its saved memory was discarded" : "";
   return {
     kind: "End",
-    result: "Succeeded",
-    reason: "Restarted",
-    message: `${inPlace ? howItRebooted(attempt) : howItEnded(attempt)}, and a new boot runs${discarded}`,
+    result: rolledBack ? "Failed" : "Succeeded",
+    reason: rolledBack ? "DefinitionRolledBack" : "Restarted",
+    message: `${inPlace ? howItRebooted(attempt) : howItEnded(attempt)}, and a new boot runs${discarded}${aboutStart(attempt)}`,
     method: attempt.method,
     evidence,
     stoppedAtMs: stop?.epochMs,
     downtimeMs: stop && attempt.started && Math.max(0, attempt.started.monotonicMs - stop.monotonicMs),
   };
+}
+
+/** What a new boot lacks of what the resource wants. */
+function aboutStart({ definition, rolledBackBecause, leftOut }: Attempt): string {
+  const without = leftOut.length === 0 ? "" : `; without ${leftOut.map(({ disk }) => disk).join(", ")}`;
+  if (definition !== "RolledBack") return without;
+  const why = rolledBackBecause === undefined ? "" : `, which it refused to start: ${rolledBackBecause}`;
+  return `${without}, but with the configuration before spec.definition${why}`;
 }
 
 function howItRebooted({ method }: Attempt): string {

@@ -11,6 +11,10 @@ const noticeReasons = [
   "RestartUnverified",
   "RestartReverted",
   "RestartCancelled",
+  "StartRepaired",
+  "DomainDefined",
+  "DefinitionRolledBack",
+  "DiskPluggedIn",
   "InvalidRestartRequest",
 ] as const;
 /** One of them. */
@@ -21,7 +25,7 @@ export interface Notice {
   type: "Normal" | "Warning";
   reason: NoticeReason;
   /** What the controller did or refused to do, as one word. */
-  action: "Restart" | "PowerCycle" | "Wait" | "Ignore";
+  action: "Restart" | "PowerCycle" | "Wait" | "Ignore" | "Repair" | "Define" | "PlugIn";
   note: string;
 }
 
@@ -40,6 +44,7 @@ export function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineS
       return ended(verdict);
     case "Rest":
     case "Wait":
+    case "Look":
       return undefined;
     default:
       return verdict satisfies never;

@@ -53,12 +53,14 @@ export type DomainReference = { kind: "Name"; name: string } | { kind: "UUID"; u
 
 /** The domains of one hypervisor. No method throws for what libvirt or the connection does. */
 export interface Hypervisor {
-  /** What is known without asking; asks only where an event has said that something changed. */
-  glance(reference: DomainReference): Promise<Glance>;
+  /** What is known without asking; asks only where an event has said that something changed, and for a comparison. */
+  glance(reference: DomainReference, comparison?: Comparison): Promise<Glance>;
   /** Asks afresh, marks included. */
   look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
   perform(domain: Domain, effect: Effect): Promise<Outcome>;
+  /** Mends something that a start needs, for a domain that is not there yet. */
+  repair(repair: Repair): Promise<Outcome>;
   /** Defines a domain that is not there, under the name or the UUID by which a resource names it. It stays off. */
   defineNew(reference: DomainReference, definition: string): Promise<Outcome>;
 }
@@ -71,10 +73,16 @@ export interface Question {
   jobs?: boolean | undefined;
   /** What the guest agent is asked, where one is connected. */
   agent?: "Ping" | "BootID" | undefined;
-  /** What the next start is to be made from; with it, the look tells what that start would use. */
-  blueprint?: Blueprint | undefined;
-  /** Whether everything is looked at that the next start needs: tens of calls. Only together with a blueprint. */
-  preflight?: boolean | undefined;
+  /** With it, the look tells what the next start would use. */
+  comparison?: Comparison | undefined;
+}
+
+/** How the next start is looked at. */
+export interface Comparison {
+  /** What that start is to be made from. */
+  blueprint: Blueprint;
+  /** Whether everything is looked at that it needs: tens of calls. */
+  preflight: boolean;
 }
 
 /** What a domain is to be started from, as its resource says. */
@@ -97,7 +105,15 @@ export interface NextStart {
 }
 
 /** A domain without its marks. */
-export type Glance = Unreachable | Missing | { kind: "Present"; domain: Domain };
+export type Glance =
+  | Unreachable
+  | Missing
+  | {
+      kind: "Present";
+      domain: Domain;
+      /** What the next start would use; absent where no comparison was asked for. */
+      next?: NextStart | undefined;
+    };
 /** A domain with its marks. */
 export type Look = Unreachable | Missing | ({ kind: "Present" } & Sight);
 
@@ -113,7 +129,7 @@ export interface Sight {
   storageProblem?: string | undefined;
   /** What the guest agent has answered; absent where it was not asked, or did not. A guest's words: no proof alone. */
   agent?: { bootId?: string | undefined } | undefined;
-  /** What the next start would use; absent where there was no blueprint to look for it. */
+  /** What the next start would use; absent where no comparison was asked for. */
   next?: NextStart | undefined;
 }
 
@@ -244,10 +260,10 @@ export type Effect =
   | { kind: "Repair"; repair: Repair }
   /**
    * Makes the definition the domain's persistent configuration, with what libvirt assigned and the guest depends on
-   * where it is silent, and keeps the one before; without a definition, makes a transient domain's own XML one. The
-   * running boot does not change.
+   * where it is silent, and keeps the one before if it replaces one; without a definition, makes a transient domain's
+   * own XML one. The running boot does not change.
    */
-  | { kind: "Define"; definition?: string | undefined }
+  | { kind: "Define"; definition?: string | undefined; replaces: boolean }
   /** Puts the configuration back that the last Define has replaced, with this request mark. */
   | { kind: "RollBack"; mark: RequestMark }
   /** Gives the running boot a disk that its configuration has and it was started without, by its target. */
@@ -324,9 +340,10 @@ export interface Journal {
 /** An effect with its outcome. */
 export interface Performance {
   key: Key;
-  attempt: string;
-  /** As it was seen before the effect. */
-  domain: Domain;
+  /** Absent where no restart is under way. */
+  attempt: string | undefined;
+  /** As it was seen before the effect; undefined where there was none yet. */
+  domain: Domain | undefined;
   effect: Effect;
   outcome: Outcome;
   began: Instant;

@@ -2,7 +2,7 @@ import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machi
 import { adoptAttempt, afterEffect, questionFor, type Attempt } from "./attempt.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
-import { disturbsGuest } from "./disturbance.ts";
+import { isOwed } from "./disturbance.ts";
 import { isOwedWithoutLease } from "./lost-lease.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
@@ -10,11 +10,14 @@ import { withKnownReason } from "./off-reason.ts";
 import {
   hasMarks,
   lastMark,
+  type Definition,
   type Domain,
+  type DomainReference,
   type Effect,
   type Glance,
   type Key,
   type Look,
+  type Outcome,
   type Ports,
   type RequestMark,
 } from "./ports.ts";
@@ -34,13 +37,39 @@ interface Memory {
   attempt: Attempt | undefined;
   /** The power in which the domain's marks were last read; undefined: this process has not read them yet. */
   marksReadIn: Power | undefined;
+  /**
+   * When the running boot was last compared with what the next start would use, on the monotonic clock; undefined where
+   * none runs, and where what was found then holds no longer.
+   */
+  comparedAtMs?: number | undefined;
+  /** The definition that it was compared with. */
+  comparedWith?: Definition | undefined;
+  /** When each disk that the running boot was started without was last plugged in. */
+  plugInsAtMs: ReadonlyMap<string, number>;
+  /** Whether a restart waits for the hypervisor's host to have what a start needs. */
+  isHeldUpByHost: boolean;
 }
+
+/** What this process knows of a resource that it has not worked on yet. */
+const nothingKnown = {
+  attempt: undefined,
+  marksReadIn: undefined,
+  plugInsAtMs: new Map<string, number>(),
+  isHeldUpByHost: false,
+};
 
 type Power = "On" | "Off";
 
 /** More passes in a row than any path of a restart takes; a key that wants more rests before it goes on. */
 const mostPasses = 16;
 const restMs = 1000;
+
+/**
+ * libvirt tells by no event of a change of a domain's configuration alone (virsh ... --config), nor of a file that is
+ * back: so long are a comparison, and what keeps a disk away, taken to hold.
+ */
+const comparisonHoldsMs = 300_000;
+const absenceHoldsMs = 60_000;
 
 /** The loop: observe, decide, record, act, until there is nothing to do but wait. */
 export class Reconciler {
@@ -96,7 +125,7 @@ export class Reconciler {
     const virtualMachine = departedOwner(mark, uuid);
     const { status, spec } = virtualMachine;
     const attempt = adoptAttempt(mark, "Domain", undefined, spec.restartPolicy, clock.now());
-    this.#memory.set(key, { virtualMachine, stored: status, status, attempt, marksReadIn: undefined });
+    this.#memory.set(key, { ...nothingKnown, virtualMachine, stored: status, status, attempt });
     this.#orphans.add(key);
     return key;
   }
@@ -104,6 +133,27 @@ export class Reconciler {
   /** Keys whose resource is gone in the middle of a restart: no list of resources names them any more. */
   orphans(): Iterable<Key> {
     return this.#orphans;
+  }
+
+  /**
+   * The hypervisor's host has changed, such as by a pool that was started. Gives the keys of the resources that wait for
+   * that: what was found missing is looked for anew.
+   */
+  hostChanged(): Key[] {
+    const waiting = [...this.#memory].filter(
+      ([, { isHeldUpByHost, status }]) => isHeldUpByHost || status.detachedVolumes !== undefined,
+    );
+    for (const [, memory] of waiting) memory.comparedAtMs = undefined;
+    return waiting.map(([key]) => key);
+  }
+
+  /** Keys of resources at rest whose running machine is to be compared again with what its next start would use. */
+  *outdated(): Generator<Key, void, undefined> {
+    const { monotonicMs } = this.#ports.clock.now();
+    for (const [key, memory] of this.#memory) {
+      const isCompared = memory.attempt === undefined && memory.comparedAtMs !== undefined;
+      if (isCompared && isOutdated(memory, monotonicMs)) yield key;
+    }
   }
 
   /** How many restarts this process has under way. */
@@ -130,7 +180,7 @@ export class Reconciler {
   /** Asked immediately before the effect: between the two nothing is waited for. */
   #mayCarryOut(observation: Observation, decision: Decision): boolean {
     const { verdict } = decision;
-    if (this.#ending && verdict.kind === "Act" && disturbsGuest(verdict.effect)) return false;
+    if (this.#ending && verdict.kind === "Act" && !isOwed(verdict.effect)) return false;
     const { lease } = this.#ports;
     return lease.isHeld() || isOwedWithoutLease(observation, decision, lease);
   }
@@ -143,8 +193,9 @@ export class Reconciler {
     if (seen === undefined) this.#orphans.add(key);
     else this.#orphans.delete(key);
     const { virtualMachine, stored, attempt } = memory;
-    const domain = withKnownReason(await this.#lookAt(memory), virtualMachine.status.domain);
-    const rivals = domain.kind === "Present" ? this.#rivals(virtualMachine, domain.domain) : [];
+    const definition = virtualMachines.definition(virtualMachine);
+    const domain = withKnownReason(await this.#lookAt(memory, definition), virtualMachine.status.domain);
+    const rivals = this.#rivals(virtualMachine, domain);
     // What this process has begun itself it knows better than the mark that it wrote then.
     const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
     const isNews = mark?.attempt !== attempt?.id;
@@ -154,6 +205,8 @@ export class Reconciler {
       stored,
       cluster,
       domain,
+      definition,
+      plugInsAtMs: memory.plugInsAtMs,
       rivals,
       isOrphaned: mark !== undefined && this.#isOrphaned(mark),
       attempt,
@@ -164,21 +217,40 @@ export class Reconciler {
   }
 
   /** An idle resource is told by what is known already; the marks are asked for where they can matter. */
-  async #lookAt({ virtualMachine, attempt, marksReadIn }: Memory): Promise<Glance | Look> {
+  async #lookAt(memory: Memory, definition: Definition): Promise<Glance | Look> {
+    const { virtualMachine, attempt, marksReadIn } = memory;
     const { hypervisor, clock } = this.#ports;
     const reference = domainReference(virtualMachine);
-    const question = questionFor(attempt, virtualMachine.spec.restartPolicy);
+    const { spec, status } = virtualMachine;
+    const blueprint = {
+      definition: definition.kind === "Given" ? definition.xml : undefined,
+      volumes: spec.volumes,
+    };
+    const now = clock.now();
+    const question = questionFor(attempt, spec.restartPolicy, blueprint, now);
     if (attempt !== undefined) return hypervisor.look(reference, question);
     const seen = await hypervisor.glance(reference);
-    if (seen.kind !== "Present") return seen;
+    if (seen.kind === "Unreachable") return seen;
+    if (mayBeBusy(virtualMachine, now.epochMs)) return hypervisor.look(reference, question);
+    if (seen.kind === "Missing") return seen;
+    const comparison = isToBeCompared(memory, seen.domain, definition, now.monotonicMs)
+      ? { blueprint, preflight: status.detachedVolumes !== undefined }
+      : undefined;
     // A start may be owed of which nothing but the domain tells: the status was lost and the trigger is gone.
-    const isNews = marksReadIn !== powerOf(seen.domain);
-    if (mayBeBusy(virtualMachine, clock.now().epochMs)) return hypervisor.look(reference, question);
-    return isNews ? hypervisor.look(reference, {}) : seen;
+    if (marksReadIn !== powerOf(seen.domain)) return hypervisor.look(reference, { comparison });
+    return comparison === undefined ? seen : hypervisor.glance(reference, comparison);
   }
 
-  #rivals({ metadata }: VirtualMachine, domain: Domain): VirtualMachine[] {
-    return this.#ports.virtualMachines.naming(domain).filter((one) => one.metadata.uid !== metadata.uid);
+  /** Other resources that name the same domain, also one that is not there yet. */
+  #rivals(virtualMachine: VirtualMachine, seen: Glance | Look): VirtualMachine[] {
+    if (seen.kind === "Unreachable") return [];
+    const reference = domainReference(virtualMachine);
+    const missing =
+      reference.kind === "Name" ? { name: reference.name, uuid: "" } : { ...reference, name: "" };
+    const { metadata } = virtualMachine;
+    return this.#ports.virtualMachines
+      .naming(seen.kind === "Present" ? seen.domain : missing)
+      .filter((one) => one.metadata.uid !== metadata.uid);
   }
 
   /**
@@ -190,7 +262,7 @@ export class Reconciler {
     if (seen === undefined) return known?.attempt?.touched === true ? known : undefined;
     if (known === undefined || known.virtualMachine.metadata.uid !== seen.metadata.uid) {
       const { status } = seen;
-      return { virtualMachine: seen, stored: status, status, attempt: undefined, marksReadIn: undefined };
+      return { ...nothingKnown, virtualMachine: seen, stored: status, status };
     }
     return { ...known, virtualMachine: { ...seen, status: known.status }, stored: seen.status };
   }
@@ -200,10 +272,20 @@ export class Reconciler {
     const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
-    const marksReadIn = marksReadNow(observation, decision) ?? this.#memory.get(key)?.marksReadIn;
-    this.#memory.set(key, { virtualMachine, stored, status, attempt, marksReadIn });
-    // A status that the effect replaces as soon as it returns is not worth a write.
-    if (decision.verdict.kind === "Act" && !decision.verdict.announce) return;
+    const before = this.#memory.get(key);
+    const { verdict } = decision;
+    this.#memory.set(key, {
+      virtualMachine,
+      stored,
+      status,
+      attempt,
+      marksReadIn: marksReadNow(observation, decision) ?? before?.marksReadIn,
+      ...comparedNow(observation, before),
+      plugInsAtMs: pluggedIn(observation, decision),
+      isHeldUpByHost: verdict.kind === "Blocked" && verdict.findings !== undefined,
+    });
+    // A status that the effect, or another look, replaces as soon as it returns is not worth a write.
+    if (verdict.kind === "Look" || (verdict.kind === "Act" && !verdict.announce)) return;
     virtualMachines.writeStatus(virtualMachine, status);
     const notice = noticeOf(decision, virtualMachine.status);
     if (notice !== undefined) virtualMachines.publish(virtualMachine, notice);
@@ -217,39 +299,91 @@ export class Reconciler {
       case "Wait":
         return againAfter(verdict);
       case "Rebase":
+      case "Look":
       case "End":
         return "Now";
       case "Act":
-        if (attempt !== undefined) await this.#perform(key, observation, attempt, verdict.effect);
+        await this.#perform(key, observation, attempt, verdict.effect);
         return "Now";
       default:
         return verdict satisfies never;
     }
   }
 
-  async #perform(key: Key, { domain }: Observation, attempt: Attempt, effect: Effect): Promise<void> {
-    if (domain.kind !== "Present") return;
-    const { hypervisor, clock, journal } = this.#ports;
+  async #perform(
+    key: Key,
+    { domain: seen, virtualMachine }: Observation,
+    attempt: Attempt | undefined,
+    effect: Effect,
+  ): Promise<void> {
+    const { clock, journal } = this.#ports;
+    const domain = seen.kind === "Present" ? seen.domain : undefined;
     const began = clock.now();
-    const outcome = await hypervisor.perform(domain.domain, effect);
-    const now = clock.now();
-    journal.performed({
-      key,
-      attempt: attempt.id,
-      domain: domain.domain,
-      effect,
-      outcome,
-      began,
-      ended: now,
-    });
+    const outcome = await this.#carryOut(domain ?? domainReference(virtualMachine), effect);
+    const ended = clock.now();
+    journal.performed({ key, attempt: attempt?.id, domain, effect, outcome, began, ended });
     const memory = this.#memory.get(key);
-    if (memory !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, began, now);
+    if (memory === undefined) return;
+    if (attempt !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, began, ended);
+    // No event has to tell what this changes of the running boot.
+    if (effect.kind === "AttachDisk") memory.comparedAtMs = undefined;
+  }
+
+  async #carryOut(target: Domain | DomainReference, effect: Effect): Promise<Outcome> {
+    const { hypervisor } = this.#ports;
+    if (!("kind" in target)) return hypervisor.perform(target, effect);
+    switch (effect.kind) {
+      case "Define":
+        return hypervisor.defineNew(target, effect.definition ?? "");
+      case "Repair":
+        return hypervisor.repair(effect.repair);
+      default:
+        throw new Error(`nothing can be done to a domain that is not there: ${effect.kind}`);
+    }
   }
 }
 
 /** When an event may not come before it is time. */
 function againAfter(verdict: Verdict): Again {
   return "untilMs" in verdict && verdict.untilMs !== undefined ? { atMs: verdict.untilMs } : undefined;
+}
+
+/** Whether the running boot is to be compared with what the next start would use. */
+function isToBeCompared(
+  memory: Memory,
+  { id, lastDefined }: Domain,
+  definition: Definition,
+  nowMs: number,
+): boolean {
+  if (id === undefined) return false;
+  const { comparedAtMs = Number.NEGATIVE_INFINITY, comparedWith } = memory;
+  const isAnother = !isSameDefinition(comparedWith, definition);
+  return isAnother || (lastDefined?.monotonicMs ?? -Infinity) > comparedAtMs || isOutdated(memory, nowMs);
+}
+
+function isOutdated({ comparedAtMs, status }: Memory, nowMs: number): boolean {
+  const holdsMs = status.detachedVolumes === undefined ? comparisonHoldsMs : absenceHoldsMs;
+  return nowMs >= (comparedAtMs ?? Number.NEGATIVE_INFINITY) + holdsMs;
+}
+
+function isSameDefinition(one: Definition | undefined, other: Definition): boolean {
+  if (one?.kind !== other.kind) return false;
+  return one.kind !== "Given" || other.kind !== "Given" || one.xml === other.xml;
+}
+
+/** A domain that is off has nothing to compare: its next boot is compared anew. */
+function comparedNow(
+  { domain, definition, now }: Observation,
+  before: Memory | undefined,
+): Pick<Memory, "comparedAtMs" | "comparedWith"> {
+  if (domain.kind !== "Present" || domain.domain.id === undefined) return {};
+  if (domain.next !== undefined) return { comparedAtMs: now.monotonicMs, comparedWith: definition };
+  return { comparedAtMs: before?.comparedAtMs, comparedWith: before?.comparedWith };
+}
+
+function pluggedIn({ plugInsAtMs, now }: Observation, { verdict }: Decision): ReadonlyMap<string, number> {
+  if (verdict.kind !== "Act" || verdict.effect.kind !== "AttachDisk") return plugInsAtMs;
+  return new Map([...plugInsAtMs, [verdict.effect.disk, now.monotonicMs]]);
 }
 
 function powerOf({ id }: Domain): Power {

@@ -7,7 +7,9 @@ import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
 import { lookAgainMs } from "./obstacle.ts";
+import { plugIn } from "./plug-in.ts";
 import { hasMarks, requestMarkUri } from "./ports.ts";
+import { defineMissing } from "./preflight-rules.ts";
 import { baseline, names } from "./request.ts";
 
 /** The rules about the resource as a whole, in order. */
@@ -25,6 +27,8 @@ export const resourceRules: readonly ResourceRule[] = [
   overdueHalfMarked,
   suspended,
   tooSoon,
+  defineMissing,
+  plugIn,
 ];
 
 /**
@@ -93,15 +97,25 @@ function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undef
 }
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */
-function domainGone({ domain, attempt }: Subject): ResourceRuling | undefined {
-  if (domain.kind !== "Missing" || attempt?.touched !== true) return undefined;
+function domainGone({ domain, attempt, definition }: Subject): ResourceRuling | undefined {
+  if (domain.kind !== "Missing" || attempt?.touched !== true || definition.kind === "Given") return undefined;
   const message = "the domain was undefined while it was being restarted";
   return { verdict: { kind: "End", result: "Failed", reason: "DomainNotFound", message, evidence: [] } };
 }
 
 /** The domain is not there; libvirt tells when somebody defines it. */
-function domainNotFound({ domain, virtualMachine }: Subject): ResourceRuling | undefined {
+function domainNotFound({
+  domain,
+  virtualMachine,
+  attempt,
+  definition,
+}: Subject): ResourceRuling | undefined {
   if (domain.kind !== "Missing") return undefined;
+  if (definition.kind === "Given") {
+    if (attempt !== undefined) return undefined;
+    const message = "the hypervisor has no such domain; a restart defines it as spec.definition says";
+    return { verdict: { kind: "Unavailable", reason: "DomainNotFound", message } };
+  }
   const reference = domainReference(virtualMachine);
   const which = reference.kind === "UUID" ? `with UUID ${reference.uuid}` : `named ${reference.name}`;
   const message = `the hypervisor has no domain ${which}: define it, or correct spec.domain in a new resource`;

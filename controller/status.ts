@@ -1,4 +1,11 @@
 import { longestMessage, type Condition } from "../crds/condition.ts";
+import {
+  longestFindingText,
+  longestPath,
+  mostListed,
+  type DetachedVolume,
+  type PreflightFinding,
+} from "../crds/machine.ts";
 import type { RestartAttempt, RestartRecord, RestartRequest } from "../crds/restart.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
 import {
@@ -10,6 +17,8 @@ import {
 import type { Attempt } from "./attempt.ts";
 import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
+import type { Finding } from "./finding.ts";
+import { repairsOf } from "./preflight-rules.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
 /**
@@ -32,12 +41,24 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     history: record ? [record, ...(before.history ?? [])].slice(0, historyLength) : before.history,
   };
   const { lastRestart } = past;
-  const conditions = conditionsFor({ observation, verdict, attempt: inFlight, lastRestart });
+  const pendingChanges = pendingChangesNow(observation);
+  const detachedVolumes = detachedNow(observation, decision);
+  const conditions = conditionsFor({
+    observation,
+    verdict,
+    attempt: inFlight,
+    lastRestart,
+    pendingChanges,
+    detachedVolumes,
+  });
   return {
     ...past,
     request: waitingRequest(decision.trigger, before.request, past) ?? inFlight?.request,
     domain: domainStatus(observation),
     attempt: inFlight && attemptStatus(inFlight),
+    findings: verdict.kind === "Blocked" ? verdict.findings?.map(findingStatus) : undefined,
+    pendingChanges: pendingChanges?.slice(0, mostListed),
+    detachedVolumes,
     conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
   };
 }
@@ -87,6 +108,44 @@ function servedNow(
   return record === undefined || attempt?.isForeign === true ? {} : servedBy(record.request);
 }
 
+/** What the next start would change; it is not looked for at every pass, and what was found last still counts. */
+function pendingChangesNow({ domain, virtualMachine, definition }: Observation): string[] | undefined {
+  if (domain.kind === "Missing" || definition.kind === "Unavailable") return undefined;
+  const { pendingChanges } = virtualMachine.status;
+  if (domain.kind === "Unreachable") return pendingChanges;
+  if (domain.domain.id === undefined) return pendingChanges && [];
+  const { next } = domain;
+  if (next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") === true) return undefined;
+  return next?.changes ?? pendingChanges;
+}
+
+/** Disks that the boot was started without, less those that it has by now. A start by anybody else brings all. */
+function detachedNow(
+  { domain, virtualMachine }: Observation,
+  { verdict, attempt }: Decision,
+): DetachedVolume[] | undefined {
+  const before = virtualMachine.status.detachedVolumes;
+  if (verdict.kind === "End" && attempt?.started !== undefined) return nonEmpty([...attempt.leftOut]);
+  if (before === undefined || attempt !== undefined || domain.kind !== "Present") return before;
+  if (domain.domain.id === undefined) return undefined;
+  const absent = domain.next?.absentDisks;
+  return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));
+}
+
+function nonEmpty<T>(list: T[]): T[] | undefined {
+  return list.length === 0 ? undefined : list;
+}
+
+/** Texts of any length may come from libvirt and from the domain's XML. */
+function findingStatus({ reason, path, message, remedy }: Finding): PreflightFinding {
+  return {
+    reason,
+    path: path.slice(0, longestPath),
+    message: message.slice(0, longestFindingText),
+    remedy: remedy.slice(0, longestFindingText),
+  };
+}
+
 function attemptStatus(attempt: Attempt): RestartAttempt {
   return {
     id: attempt.id,
@@ -97,6 +156,7 @@ function attemptStatus(attempt: Attempt): RestartAttempt {
     startedAt: formatTimestamp(attempt.startedAtMs),
     recordedIn: isOnRecord(attempt) ? attempt.recordIn : undefined,
     forcedBecause: attempt.forcedBecause,
+    repairs: repairsOf(attempt),
   };
 }
 
@@ -132,6 +192,7 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     message: end.message.slice(0, longestMessage),
     // A guest that went off by itself after all was not forced, whatever had been decided.
     forcedBecause: end.method === "Hard" ? attempt.forcedBecause : undefined,
+    repairs: repairsOf(attempt),
     startedAt: formatTimestamp(attempt.startedAtMs),
     stoppedAt: end.stoppedAtMs === undefined ? undefined : formatTimestamp(end.stoppedAtMs),
     endedAt: formatTimestamp(endedAtMs),

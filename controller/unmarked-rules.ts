@@ -9,15 +9,17 @@ import {
   pausedObstacle,
   storageObstacle,
 } from "./obstacle.ts";
+import { define, preflight } from "./preflight-rules.ts";
 
 /** The rules about an attempt that has not touched the domain yet, in order. */
 export const unmarkedRules: readonly AttemptRule[] = [
   savedOrMigrated,
-  transient,
   busy,
   crashed,
   storageFailing,
   cannotHear,
+  preflight,
+  define,
   recordInStatus,
   recordInDomain,
 ];
@@ -26,14 +28,6 @@ export const unmarkedRules: readonly AttemptRule[] = [
 function savedOrMigrated({ domain, policy, now }: AttemptSubject): Ruling | undefined {
   const obstacle = lifeElsewhere(domain, policy);
   return obstacle && { verdict: { kind: "Blocked", ...obstacle, untilMs: lookAgainMs(now) } };
-}
-
-/** A transient domain is gone once it is off: there would be nothing to start. */
-function transient({ attempt, persistent }: AttemptSubject): Ruling | undefined {
-  if (persistent) return undefined;
-  const message =
-    "the domain is transient: once it is off there is nothing left to start; define it (virsh define) first";
-  return { attempt: { ...attempt, failure: { reason: "TransientDomain", message } } };
 }
 
 /** What libvirt is doing with the domain is not broken off. */

@@ -4,13 +4,25 @@ import { rules } from "./custom-resource.ts";
 /** Label of the ConfigMaps that hold definitions: only these are read. */
 export const definitionLabel = "warmboot.dev/definition";
 
-/** Longest domain XML that is taken, in characters: as much as a ConfigMap can hold. */
-export const longestDefinition = 1_048_576;
+/**
+ * Longest domain XML that is taken, in characters: twenty times what a large one has. The API server keeps a resource
+ * as JSON, in which each bracket of the XML is six bytes: of twice this length, some XML would be refused by etcd
+ * ("request is too large") instead of by a message that names the field.
+ */
+export const longestDefinition = 262_144;
 
 /** The domain XML that the machine should have. */
 export const definition = z
   .object({
-    xml: z.string().min(1).max(longestDefinition).optional().describe("The domain XML itself."),
+    xml: z
+      .string()
+      .min(1)
+      .max(longestDefinition)
+      .optional()
+      .describe(
+        "The domain XML itself. A large one, of 70 kB and more, may need kubectl apply --server-side: otherwise kubectl " +
+          "keeps a copy in an annotation, which has too little room for it.",
+      ),
     configMapKeyRef: z
       .object({
         name: z
@@ -22,7 +34,8 @@ export const definition = z
       })
       .optional()
       .describe(
-        `Where the domain XML is: a ConfigMap with the label ${definitionLabel} (of any value); others are not read.`,
+        `Where the domain XML is: a ConfigMap with the label ${definitionLabel}, of any value; others are not read. ` +
+          `One that has no such label gets it by kubectl label configmap NAME ${definitionLabel}=`,
       ),
   })
   .meta({
@@ -116,12 +129,16 @@ const bytesOfUnit: Readonly<Record<string, number>> = {
 /** How many volumes a machine may declare. */
 export const mostVolumes = 64;
 
+/** Longest message or remedy of a finding, and longest path to what it is about, in characters. */
+export const longestFindingText = 512;
+export const longestPath = 256;
+
 /** A disk without which the running boot was started. */
 export const detachedVolume = z
   .object({
     disk: z.string().describe('Target of the disk, such as "vdb".'),
     reason: z.string().describe("Why it could not be had, as one word for programs."),
-    message: z.string().max(512).describe("Why it could not be had, in words for people."),
+    message: z.string().max(longestFindingText).describe("Why it could not be had, in words for people."),
   })
   .describe("A disk without which the running boot was started.");
 /** A disk without which the running boot was started. */
@@ -131,9 +148,12 @@ export type DetachedVolume = z.output<typeof detachedVolume>;
 export const preflightFinding = z
   .object({
     reason: z.string().describe("What is wrong, as one word for programs."),
-    path: z.string().max(256).describe("Where in the domain XML or in this resource it is referred to."),
-    message: z.string().max(512).describe("What is wrong, in words for people."),
-    remedy: z.string().max(512).describe("What would mend it."),
+    path: z
+      .string()
+      .max(longestPath)
+      .describe("Where in the domain XML or in this resource it is referred to."),
+    message: z.string().max(longestFindingText).describe("What is wrong, in words for people."),
+    remedy: z.string().max(longestFindingText).describe("What would mend it."),
   })
   .describe("Something that keeps the domain from starting.");
 /** Something that keeps the domain from starting, as the status tells it. */

@@ -19,12 +19,13 @@ export interface ApiFailure {
  */
 export function logApiFailure(log: LogFn, { what, error, retryInMs, about }: ApiFailure): void {
   const retry = retryInMs === undefined ? "" : `; trying again in ${(retryInMs / 1000).toFixed(1)} s`;
-  if (isTranslated(error)) log({ ...about }, `${what}: ${problem(error)}${retry}`);
+  if (isTranslated(error)) log({ ...about }, `${what}: ${problemOf(error)}${retry}`);
   else log({ ...about, err: error }, `${what}${retry}`);
 }
 
-function problem(error: Error): string {
-  if (!(error instanceof ApiError)) return error.message;
+/** What is wrong and what to do, in one line. */
+export function problemOf(error: unknown): string {
+  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error);
   switch (error.code) {
     case 401:
       return (

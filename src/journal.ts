@@ -31,6 +31,7 @@ function logDecision(log: Logger, key: Key, { rule, verdict, attempt }: Decision
       log.warn({ ...line, reason: verdict.reason }, verdict.message);
       return;
     case "Wait":
+    case "Look":
       log.debug({ ...line, reason: verdict.reason }, verdict.message);
       return;
     case "Act":
@@ -56,12 +57,12 @@ function logPerformance(
   const line = {
     ...parseKey(key),
     attempt,
-    domain: domain.name,
+    domain: domain?.name,
     effect: effect.kind,
     outcome: outcome.kind,
     tookMs: rounded(ended.monotonicMs - began.monotonicMs),
     // How long the guest had been known to be off when its start was asked for.
-    ...(effect.kind === "Start" && domain.lastStop !== undefined
+    ...(effect.kind === "Start" && domain?.lastStop !== undefined
       ? { offForMs: rounded(began.monotonicMs - domain.lastStop.monotonicMs) }
       : {}),
   };

@@ -7,7 +7,8 @@ import { alwaysHeld } from "../controller/ports.ts";
 import { Reconciler } from "../controller/reconcile.ts";
 import { logApiFailure } from "./api-failure.ts";
 import { systemClock } from "./clock.ts";
-import { LibvirtHypervisor, type ChangedDomain } from "./hypervisor/hypervisor.ts";
+import { Coalescer } from "./coalescer.ts";
+import { LibvirtHypervisor, type HypervisorChange } from "./hypervisor/hypervisor.ts";
 import { createJournal } from "./journal.ts";
 import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
@@ -25,6 +26,16 @@ const farewellMs = 5000;
  * more of them, what is due would wait behind their calls.
  */
 const mostNormal = 16;
+
+/** A pool that is refreshed tells of several changes, and each restart that waits for the host makes tens of calls. */
+const hostChangesMs = 100;
+
+/**
+ * How often it is asked which machines are to be compared with their next start, and how many are taken at once: a fleet
+ * of thousands is spread over the minutes for which a comparison holds.
+ */
+const comparingMs = 5000;
+const mostCompared = 320;
 
 /**
  * Runs the controller until the signal aborts; then finishes the passes that are under way. A restart in
@@ -56,6 +67,9 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       if (domain !== undefined) enqueue(queue, virtualMachines, domain, "Normal");
     },
   });
+  const hostChanges = new Coalescer(() => {
+    for (const key of reconciler?.hostChanged() ?? []) queue.add(key);
+  }, hostChangesMs);
   const libvirtTried = Promise.withResolvers<void>();
   const hypervisor = new LibvirtHypervisor(
     (listener) =>
@@ -67,6 +81,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
         },
       }),
     (changed) => {
+      if (changed === "Host") {
+        hostChanges.ask();
+        return;
+      }
       // A guest that has gone off is down until its start: it does not wait behind requests that are about to begin.
       enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
@@ -81,8 +99,12 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   hypervisor.start();
   const watching = virtualMachines.run(signal);
   try {
-    // Before libvirt has been tried, every status would say that it cannot be reached, and then that it can.
-    await Promise.all([virtualMachines.synced(signal), unlessAborted(libvirtTried.promise, signal)]);
+    // Before libvirt and the definitions have been tried, statuses would say that they cannot be had, and then that they
+    // can.
+    await Promise.all([
+      virtualMachines.synced(signal),
+      unlessAborted(Promise.all([virtualMachines.definitionsTried(), libvirtTried.promise]), signal),
+    ]);
     const cluster = await clusterUid(client, {
       signal,
       onError: (error, ms) => logClusterError(log, error, ms),
@@ -98,6 +120,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     });
     reconciler = ready;
     void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+    const comparing = setInterval(() => {
+      for (const key of ready.outdated().take(mostCompared)) queue.add(key);
+    }, comparingMs);
+    signal.addEventListener("abort", () => clearInterval(comparing), { once: true });
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
     await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
@@ -110,12 +136,13 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   ]);
   await events.close(farewellMs);
   await Promise.all([hypervisor.close(), watching]);
+  hostChanges.close();
   await client.close();
   log.info("ended");
 }
 
 /** Rejects with the signal's reason when it comes first. */
-async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
   const aborted = Promise.withResolvers<never>();
   signal.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
   await Promise.race([promise, aborted.promise]);
@@ -157,7 +184,7 @@ function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
 function enqueue(
   queue: WorkQueue,
   virtualMachines: ApiVirtualMachines,
-  changed: ChangedDomain,
+  changed: Exclude<HypervisorChange, "Host">,
   priority: Priority,
 ): void {
   const keys = changed === "All" ? virtualMachines.keys() : virtualMachines.naming(changed).map(keyOf);
@@ -180,6 +207,9 @@ function logSession(log: Logger, event: SessionEvent): void {
       return;
     case "Lifecycle":
       log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");
+      return;
+    case "HostChange":
+      log.debug({ object: event.object, name: event.name, event: event.event }, "libvirt event");
       return;
     default:
       log.debug({ domain: event.domain.name, event: event.type }, "libvirt event");

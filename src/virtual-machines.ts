@@ -9,6 +9,7 @@ import {
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
 import { logApiFailure } from "./api-failure.ts";
+import { Definitions, type ChangedDefinitions, type DefinitionReference } from "./definitions.ts";
 import type { KubernetesClient } from "./kubernetes/client.ts";
 import { ApiError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
@@ -45,12 +46,13 @@ interface StatusWrite {
 const mostWrites = 6;
 
 /**
- * The controller's resources over the API server: a watched copy of them, one status write at a time for each,
- * and a queue that a change, a conflict or a failed write puts the key on.
+ * The controller's resources over the API server: a watched copy of them and of the ConfigMaps with their definitions,
+ * one status write at a time for each, and a queue that a change, a conflict or a failed write puts the key on.
  */
 export class ApiVirtualMachines implements VirtualMachines {
   readonly #options: VirtualMachinesOptions;
   readonly #reflector: Reflector<VirtualMachine>;
+  readonly #definitions: Definitions;
   readonly #writing = new Map<Key, Promise<void>>();
   /** What is to be written, one status a key, in order; a newer one has the place of the one that waited. */
   readonly #waiting = new Map<Key, StatusWrite>();
@@ -63,7 +65,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       type: virtualMachineResource,
       namespace,
       trim: parse,
-      indexes: { domain: domainNames },
+      indexes: { domain: domainNames, configMap: configMapNames },
       onEvent: (event) => {
         if (event.type === "Modified" && isEcho(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
@@ -71,25 +73,43 @@ export class ApiVirtualMachines implements VirtualMachines {
       },
       onError: (error, retryInMs) => logReadError(log, error, retryInMs),
     });
+    this.#definitions = new Definitions({
+      client,
+      namespace,
+      log,
+      onChange: (changed) => {
+        for (const virtualMachine of this.#definedBy(changed)) queue.add(keyOf(virtualMachine));
+      },
+    });
   }
 
   /** Reads and watches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#reflector.run(signal);
+    await Promise.all([this.#reflector.run(signal), this.#definitions.run(signal)]);
   }
 
-  /** Resolves once all resources have been read. */
+  /** Resolves once all resources have been read; their definitions may still be missing. */
   async synced(signal: AbortSignal): Promise<void> {
     await this.#reflector.synced(signal);
+  }
+
+  /**
+   * Resolves once the definitions in ConfigMaps have been read, or once that has failed for the first time: who waits
+   * for it works also where it is never possible.
+   */
+  async definitionsTried(): Promise<void> {
+    await this.#definitions.tried();
   }
 
   get(key: Key): VirtualMachine | undefined {
     return this.#reflector.store.get(key);
   }
 
-  definition({ spec }: VirtualMachine): Definition {
-    const xml = spec.definition?.xml;
-    return xml === undefined ? { kind: "None" } : { kind: "Given", xml };
+  definition(virtualMachine: VirtualMachine): Definition {
+    const xml = virtualMachine.spec.definition?.xml;
+    if (xml !== undefined) return { kind: "Given", xml };
+    const reference = definitionReference(virtualMachine);
+    return reference === undefined ? { kind: "None" } : this.#definitions.find(reference);
   }
 
   watches(key: Key): boolean {
@@ -120,6 +140,12 @@ export class ApiVirtualMachines implements VirtualMachines {
   async drained(): Promise<void> {
     // One that waits begins when another has ended.
     while (this.#writing.size > 0) await Promise.allSettled(this.#writing.values());
+  }
+
+  #definedBy(changed: ChangedDefinitions): VirtualMachine[] {
+    const { store } = this.#reflector;
+    if (changed !== "All") return store.byIndex("configMap", changed.configMap);
+    return store.list().filter((virtualMachine) => definitionReference(virtualMachine) !== undefined);
   }
 
   #writeNext(): void {
@@ -218,6 +244,20 @@ class UnreadableError extends Error {}
 function domainNames(virtualMachine: VirtualMachine): string[] {
   const reference = domainReference(virtualMachine);
   return [reference.kind === "UUID" ? reference.uuid : reference.name];
+}
+
+/** Where a resource says that its definition is; undefined where it has none or has it itself. */
+function definitionReference({ metadata, spec }: VirtualMachine): DefinitionReference | undefined {
+  const reference = spec.definition?.configMapKeyRef;
+  if (reference === undefined) return undefined;
+  const { namespace } = metadata;
+  return { configMap: keyOf({ metadata: { namespace, name: reference.name } }), key: reference.key };
+}
+
+/** What a resource is found by when its definition changes. */
+function configMapNames(virtualMachine: VirtualMachine): string[] {
+  const reference = definitionReference(virtualMachine);
+  return reference === undefined ? [] : [reference.configMap];
 }
 
 /** The echo of one's own write, which is known since its reply. A status that somebody else wrote is put right. */

@@ -1,5 +1,7 @@
 import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
+import type { Repair } from "../../controller/finding.ts";
 import type {
+  Comparison,
   Domain,
   DomainReference,
   Effect,
@@ -18,10 +20,10 @@ import { Configurations } from "./definition/configurations.ts";
 import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
+import { performRepair } from "./preflight/repair.ts";
 import { Mirror, type Answer } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
-import { performRepair } from "./preflight/repair.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
 import type { XmlElement } from "./xml/element.ts";
 
@@ -45,13 +47,16 @@ const mostLooks = 3;
 
 type Listener = (event: SessionEvent) => void;
 
-/** Which domain wants to be looked at; all of them when the connection comes or goes. */
-export type ChangedDomain = Pick<Domain, "uuid" | "name"> | "All";
+/**
+ * What wants to be looked at: a domain; all of them when the connection comes or goes; or those that lack something of
+ * their host, of which something has changed: a network, a pool, a device, a secret.
+ */
+export type HypervisorChange = Pick<Domain, "uuid" | "name"> | "All" | "Host";
 
 /** The controller's hypervisor over a libvirt session. */
 export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
-  readonly #changed: (domain: ChangedDomain) => void;
+  readonly #changed: (change: HypervisorChange) => void;
   readonly #mirror = new Mirror();
   readonly #forms: NormalForms;
   readonly #configurations: Configurations;
@@ -63,7 +68,7 @@ export class LibvirtHypervisor implements Hypervisor {
   #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
 
   /** `connect` makes a session that tells the given listener; nothing happens before start(). */
-  constructor(connect: (listener: Listener) => Session, changed: (domain: ChangedDomain) => void) {
+  constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
     this.#forms = new NormalForms(this.#session);
@@ -104,6 +109,9 @@ export class LibvirtHypervisor implements Hypervisor {
       case "MetadataChange":
         // The marks that this program writes itself; they are read afresh whenever they matter.
         return;
+      case "HostChange":
+        this.#changed("Host");
+        return;
       default:
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
@@ -134,16 +142,21 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#mirror.domains();
   }
 
-  async glance(reference: DomainReference): Promise<Glance> {
+  async glance(reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
-    if (!entry.stale && entry.knowsAgent) return { kind: "Present", domain: entry.domain };
-    return this.#asking(entry.domain, async (calls) => {
-      const eventsBefore = this.#mirror.events(entry.domain.uuid);
-      const isKnown = entry.knowsAgent || entry.domain.id === undefined;
-      const xml = isKnown ? undefined : readDomain(await calls.xml(XmlFlag.None));
-      return { kind: "Present", domain: await this.#refresh(entry.domain, calls, { xml, eventsBefore }) };
+    const { domain: known, stale, knowsAgent } = entry;
+    if (!stale && knowsAgent && comparison === undefined) return { kind: "Present", domain: known };
+    return this.#asking<Glance>(known, async (calls) => {
+      const eventsBefore = this.#mirror.events(known.uuid);
+      const isAsked = known.id !== undefined && (!knowsAgent || comparison !== undefined);
+      const live = isAsked ? await calls.xml(XmlFlag.None) : undefined;
+      const persistent = comparison === undefined ? undefined : await calls.isPersistent();
+      const next = await this.#next({ identity: known, calls, persistent, live }, comparison);
+      const xml = live && readDomain(live);
+      const domain = await this.#refresh(known, calls, { xml, eventsBefore });
+      return { kind: "Present", domain, ...next };
     });
   }
 
@@ -170,7 +183,7 @@ export class LibvirtHypervisor implements Hypervisor {
         const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
         if (before.id === undefined) {
-          const next = await this.#next({ identity: before, calls, persistent }, question);
+          const next = await this.#next({ identity: before, calls, persistent }, question.comparison);
           return { kind: "Present", domain: before, persistent, marks, ...next };
         }
         const eventsBefore = this.#mirror.events(before.uuid);
@@ -178,10 +191,11 @@ export class LibvirtHypervisor implements Hypervisor {
           bootMarks(calls, question.attempt ?? nextMark?.attempt),
           sightOfBoot(calls, before, question),
         ]);
+        const next = await this.#next({ identity: before, calls, persistent, live }, question.comparison);
+        // Asked last: what is looked at before may take a while, and is decided on as of now.
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
         // A stop that overtook the answers is known, and they speak of the boot that it ended.
         if (domain.id === before.id && domain.lastStop === lastStop) {
-          const next = await this.#next({ identity: before, calls, persistent, live }, question);
           return {
             kind: "Present",
             domain,
@@ -237,23 +251,28 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   /** What the next start would use, where that was asked. */
-  async #next(starter: Starter, { blueprint, preflight }: Question): Promise<Pick<Sight, "next">> {
-    if (blueprint === undefined || this.#reachability.kind === "Unreachable") return {};
-    const host = { caller: this.#session, driver: this.#reachability.driver };
-    return {
-      next: await nextStart(this.#forms, starter, { blueprint, host: preflight === true ? host : undefined }),
-    };
+  async #next(starter: Starter, comparison: Comparison | undefined): Promise<Pick<Sight, "next">> {
+    if (comparison === undefined || this.#reachability.kind === "Unreachable") return {};
+    const { driver } = this.#reachability;
+    const host = { session: this.#session, driver, forms: this.#forms };
+    return { next: await nextStart(host, starter, comparison) };
   }
 
   /** A domain that is not there could be defined. */
-  async #missing(reference: DomainReference, question: Question): Promise<Look> {
-    if (question.blueprint?.definition === undefined) return { kind: "Missing" };
+  async #missing(reference: DomainReference, { comparison }: Question): Promise<Look> {
+    if (comparison?.blueprint.definition === undefined) return { kind: "Missing" };
     const identity = reference.kind === "Name" ? { name: reference.name } : { uuid: reference.uuid };
     try {
-      return { kind: "Missing", ...(await this.#next({ identity }, question)) };
+      return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
     } catch (error) {
       return absenceOf(error);
     }
+  }
+
+  async repair(repair: Repair): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    return outcomeOf(() => performRepair(this.#session, repair));
   }
 
   /** `xml` is what the XML of the running boot has said since so many events had come. */

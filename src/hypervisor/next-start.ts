@@ -1,6 +1,7 @@
 import { XmlFlag } from "libvirt";
-import type { Blueprint, NextStart } from "../../controller/ports.ts";
+import type { Blueprint, Comparison, NextStart } from "../../controller/ports.ts";
 import type { Finding } from "../../controller/finding.ts";
+import { changesBetween } from "./definition/changes.ts";
 import { configuration } from "./definition/configurations.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
 import type { Identity } from "./definition/merge.ts";
@@ -9,9 +10,17 @@ import { planDefinition } from "./definition/plan.ts";
 import { isSameDomain } from "./definition/same.ts";
 import type { DomainCalls } from "./domain-calls.ts";
 import { diskTargets } from "./domain-xml.ts";
-import type { Caller } from "./momentary-domain.ts";
 import { preflight } from "./preflight/preflight.ts";
+import type { Caller } from "./momentary-domain.ts";
 import type { XmlElement } from "./xml/element.ts";
+
+/** The hypervisor that the next start is on. */
+export interface Host {
+  readonly session: Caller;
+  /** The scheme of the hypervisor's own URI, such as "qemu". */
+  readonly driver: string;
+  readonly forms: NormalForms;
+}
 
 /** A domain whose next start is asked about; without `calls` one that is not there. */
 export interface Starter {
@@ -20,13 +29,6 @@ export interface Starter {
   readonly persistent?: boolean | undefined;
   /** XML of the running boot; undefined while the domain is off. */
   readonly live?: XmlElement | undefined;
-}
-
-/** What is to be found out. */
-export interface NextStartQuestion {
-  readonly blueprint: Blueprint;
-  /** Where everything is looked at that the start needs; undefined where that is not asked. */
-  readonly host?: { readonly caller: Caller; readonly driver: string } | undefined;
 }
 
 /** What the next start would be made from. */
@@ -43,19 +45,19 @@ interface Source {
  * with a DomainXmlError where libvirt's XML cannot be read.
  */
 export async function nextStart(
-  forms: NormalForms,
+  host: Host,
   starter: Starter,
-  question: NextStartQuestion,
+  { blueprint, preflight: isLookedAt }: Comparison,
 ): Promise<NextStart> {
   try {
-    const source = await sourceOf(forms, starter, question.blueprint.definition);
+    const source = await sourceOf(host.forms, starter, blueprint.definition);
     const { isToBeDefined, normal, written } = source;
     const { live } = starter;
     return {
       isToBeDefined,
-      changes: live && changesOf(live, normal),
+      changes: live && changesBetween(live, normal),
       absentDisks: live === undefined ? [] : absentDisks(live, normal),
-      findings: await findingsOf(written, starter, question),
+      findings: isLookedAt ? await findingsOf(host, starter, written, blueprint) : undefined,
     };
   } catch (error) {
     if (!(error instanceof DefinitionError)) throw error;
@@ -95,19 +97,13 @@ function definitionInvalid({ message }: DefinitionError): Finding {
   };
 }
 
-/** What the running boot differs in from its next start; undefined where that is not known. */
-function changesOf(_live: XmlElement, _next: XmlElement): string[] | undefined {
-  return undefined;
-}
-
-/** What keeps a start from this XML from succeeding; undefined where that was not asked. */
+/** What keeps a start from this XML from succeeding. */
 async function findingsOf(
-  xml: XmlElement,
+  { session, driver }: Host,
   { identity, live }: Starter,
-  { blueprint, host }: NextStartQuestion,
-): Promise<Finding[] | undefined> {
-  if (host === undefined) return undefined;
-  const { caller, driver } = host;
-  const { volumes } = blueprint;
-  return preflight(caller, xml, { driver, domain: identity, liveXml: live, volumes });
+  next: XmlElement,
+  { volumes }: Blueprint,
+): Promise<Finding[]> {
+  const domain = { name: identity.name ?? "", uuid: identity.uuid };
+  return preflight(session, next, { driver, domain, liveXml: live, volumes });
 }

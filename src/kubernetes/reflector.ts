@@ -9,7 +9,7 @@ import type { IndexFunction, ReadonlyStore } from "./store.ts";
 import { watch, type WatchEvent } from "./watch.ts";
 
 /** As client-go: few enough that a page is small, enough that a list of thousands is few requests. */
-const PAGE_SIZE = 500;
+const DEFAULT_PAGE_SIZE = 500;
 
 /** A watch that lives shorter than this counts as a failure: reconnecting at once would spin. */
 const SHORT_LIVED_MS = 1_000;
@@ -36,8 +36,12 @@ export interface ReflectorOptions<T extends KubernetesObject> {
   onEvent?: (event: ObjectEvent<T>) => void;
   /** Called after each complete list: the first, and those after too long an interruption. */
   onSync?: () => void;
+  /** Called whenever the API server begins to tell changes as they happen: whatever was wrong before is over. */
+  onWatch?: () => void;
   /** Called for each failure, with the time until the next attempt; 0 for one of the caller's own functions. */
   onError?: (error: unknown, retryInMs: number) => void;
+  /** Objects in a page of a list; fewer once a page was too large. Default 500. */
+  pageSize?: number;
   /** The longest pause between attempts. Default 10 s. */
   maxBackoffMs?: number;
   /** A watch that says nothing for so long is renewed. Default 90 s: bookmarks come about once a minute. */
@@ -69,12 +73,13 @@ export class Reflector<T extends KubernetesObject> {
   #watching = false;
   #running = false;
   #fruitless = 0;
-  #pageSize = PAGE_SIZE;
+  #pageSize: number;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
+    this.#pageSize = options.pageSize ?? DEFAULT_PAGE_SIZE;
     this.#backoff = new Backoff({ baseMs: 200, maxMs: options.maxBackoffMs ?? 10_000, random: this.#random });
     this.#cache = new ObjectCache((event) => this.#call(() => options.onEvent?.(event)), options.indexes);
   }
@@ -176,8 +181,9 @@ export class Reflector<T extends KubernetesObject> {
    * restored, and would silently tell nothing until its versions have caught up with ours.
    */
   async #verify(signal: AbortSignal): Promise<void> {
-    const { client, type, namespace } = this.#options;
-    const { resourceVersion } = await client.list(type, { namespace, limit: 1 }, { signal });
+    const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
+    const one = { namespace, labelSelector, fieldSelector, limit: 1 };
+    const { resourceVersion } = await client.list(type, one, { signal });
     this.#next = this.#isRewound(resourceVersion) ? "List" : "Watch";
   }
 
@@ -192,7 +198,10 @@ export class Reflector<T extends KubernetesObject> {
       resourceVersion: this.#version ?? "",
       timeoutSeconds: Math.ceil((watchSeconds ?? 300) * (1 + this.#random())),
       inactivityMs: inactivityMs ?? 90_000,
-      onOpen: () => (this.#watching = true),
+      onOpen: () => {
+        this.#watching = true;
+        this.#call(() => this.#options.onWatch?.());
+      },
       clock: this.#clock,
       signal,
     });

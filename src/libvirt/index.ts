@@ -11,8 +11,10 @@ export { Session } from "./session/session.ts";
 export type { SessionCallOptions, SessionOptions, SessionState } from "./session/session.ts";
 export type {
   Connected,
+  DaemonEvent,
   Disconnected,
   DomainEvent,
+  HostChange,
   HypervisorInfo,
   SessionEvent,
 } from "./session/session-event.ts";
@@ -24,10 +26,10 @@ export { AddressError, CallTimeoutError, ConnectionError, LibvirtError, Protocol
 export type { ConnectionErrorKind } from "./errors.ts";
 
 export { procedures } from "./protocol/procedures.ts";
-export { events } from "./protocol/events.ts";
+export { events, hostEvents } from "./protocol/events.ts";
 export type { EventPayloads } from "./protocol/events.ts";
 export { defineEvent, defineProcedure, defineQemuProcedure } from "./protocol/procedure.ts";
-export type { EventProcedure, Procedure } from "./protocol/procedure.ts";
+export type { EventProcedure, Procedure, Registration } from "./protocol/procedure.ts";
 export { BLOCK_PEEK_MAX } from "./protocol/types.ts";
 export type {
   Domain,
@@ -47,6 +49,7 @@ export { AgentReason, AgentState, AgentTimeout } from "./names/agent.ts";
 export { nameOf } from "./names/enumeration.ts";
 export type { Enumeration, NameOf } from "./names/enumeration.ts";
 export * from "./names/flags.ts";
+export { NetworkEvent, NodeDeviceEvent, SecretEvent, StoragePoolEvent } from "./names/host-events.ts";
 export { DiskErrorCode, IOErrorAction } from "./names/io-error.ts";
 export { BlockJobStatus, BlockJobType, JobOperation, JobType, decodeJobOperation } from "./names/jobs.ts";
 export { LifecycleAction, LifecycleTrigger } from "./names/lifecycle-action.ts";

@@ -123,13 +123,18 @@ async function observed(restarts: number, fits: (verdict: Verdict) => boolean): 
     const isServed = status.observedRestartGeneration === spec.restartGeneration;
     const domain = isServed
       ? await hypervisor.glance(reference)
-      : await hypervisor.look(reference, attempt ? questionFor(attempt, spec.restartPolicy) : {});
+      : await hypervisor.look(
+          reference,
+          questionFor(attempt, spec.restartPolicy, { volumes: [] }, timeline.now()),
+        );
     const [now, nonce] = [timeline.now(), randomBytes(16).toString("hex")];
     const observation: Observation = {
       virtualMachine,
       stored: status,
       cluster: "cluster",
       domain,
+      definition: { kind: "None" },
+      plugInsAtMs: new Map(),
       rivals: [],
       isOrphaned: false,
       attempt,

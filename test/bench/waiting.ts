@@ -7,7 +7,7 @@
  *     npm run bench:waiting -- --resources 100000
  */
 import { parseArgs } from "node:util";
-import type { Domain, Hypervisor, RequestMark } from "../../controller/ports.ts";
+import type { Domain, Hypervisor, NextStart, RequestMark } from "../../controller/ports.ts";
 import { systemClock } from "../../src/clock.ts";
 import { Fleet } from "../simulation/fleet.ts";
 import { machine, usageOf } from "./machine.ts";
@@ -28,16 +28,22 @@ function markOf(attempt: string): RequestMark {
   return { attempt, ...owner, request, servedBefore: {}, startedAtMs: 0 };
 }
 
+/** The next start would change nothing, and lacks nothing. */
+const nothing: NextStart = { isToBeDefined: false, changes: [], absentDisks: [], findings: [] };
+
 const deaf: Hypervisor = {
-  glance: (reference) => Promise.resolve({ kind: "Present", domain: running(nameOf(reference)) }),
+  glance: (reference) =>
+    Promise.resolve({ kind: "Present", domain: running(nameOf(reference)), next: nothing }),
   look: (reference, { attempt }) =>
     Promise.resolve({
       kind: "Present",
       domain: running(nameOf(reference)),
       persistent: true,
+      next: nothing,
       marks: attempt === undefined ? { bootMark: false } : { bootMark: true, next: markOf(attempt) },
     }),
   perform: () => Promise.resolve({ kind: "Done" }),
+  repair: () => Promise.resolve({ kind: "Done" }),
   defineNew: () => Promise.resolve({ kind: "Done" }),
 };
 

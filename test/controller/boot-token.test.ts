@@ -256,7 +256,7 @@ describe("11. replies come out of order", () => {
     const calls: string[] = [];
     let answer = () => {};
     const hypervisor: Hypervisor = {
-      glance: (reference) => world.hypervisor.glance(reference),
+      glance: (reference, comparison) => world.hypervisor.glance(reference, comparison),
       look: (reference, question) => {
         calls.push("look");
         return world.hypervisor.look(reference, question);
@@ -268,6 +268,7 @@ describe("11. replies come out of order", () => {
         });
         return world.hypervisor.perform(domain, effect);
       },
+      repair: (repair) => world.hypervisor.repair(repair),
       defineNew: () => world.hypervisor.defineNew(),
     };
     const process = new Reconciler({
@@ -343,12 +344,12 @@ describe("12. a guest is left off", () => {
     assert.deepEqual(ends(world), ["Shutdown", undefined]);
   });
 
-  test("nothing would be left to start: a domain without a configuration is neither asked nor destroyed", async () => {
+  test("nothing would be left to start: a domain without a configuration gets one first", async () => {
     const world = await settledWorld({ restartPolicy: { mode: "Hard" } });
     world.hypervisor.persistent = false;
     world.api.apply({ restartGeneration: 1 });
     await world.settle();
-    assert.equal(effects(world), "");
+    assert.equal(effects(world), "Define Mark Destroy Start Settle");
     const undefinedLater = await asked();
     undefinedLater.hypervisor.undefine();
     await undefinedLater.settle();

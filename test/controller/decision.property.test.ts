@@ -8,7 +8,15 @@ import { decide } from "../../controller/decide.ts";
 import type { Observation } from "../../controller/decision.ts";
 import { disturbsGuest } from "../../controller/disturbance.ts";
 import { isGoingDown } from "../../controller/obstacle.ts";
-import { hasMarks, type Domain, type Instant, type RequestMark } from "../../controller/ports.ts";
+import type { Finding } from "../../controller/finding.ts";
+import {
+  hasMarks,
+  type Definition,
+  type Domain,
+  type Instant,
+  type NextStart,
+  type RequestMark,
+} from "../../controller/ports.ts";
 import { computeStatus } from "../../controller/status.ts";
 import {
   restartMethods,
@@ -111,13 +119,30 @@ const mark: fc.Arbitrary<RequestMark> = fc.record({
   method: maybe(fc.constantFrom(...restartMethods)),
 });
 
+const pool = { kind: "StartPool", pool: "images" } as const;
+const finding: fc.Arbitrary<Finding> = fc.record({
+  reason: fc.constantFrom("DiskMissing" as const, "PoolInactive" as const),
+  path: fc.constant("devices/disk[1]/source"),
+  message: fc.constantFrom("it is not there", ""),
+  remedy: fc.constant("mend it"),
+  repair: maybe(fc.constant(pool)),
+  disk: maybe(fc.constant("vdb")),
+});
+
+const next: fc.Arbitrary<NextStart> = fc.record({
+  isToBeDefined: fc.boolean(),
+  changes: maybe(fc.constantFrom([], ["memory 2 GiB -> 4 GiB"])),
+  absentDisks: fc.constantFrom([], ["vdb"]),
+  findings: maybe(fc.array(finding, { maxLength: 2 })),
+});
+
 const seen: fc.Arbitrary<Observation["domain"]> = fc.oneof(
   fc.record({
     kind: fc.constant("Unreachable" as const),
     message: fc.string(),
     retryInMs: maybe(fc.nat()),
   }),
-  fc.constant({ kind: "Missing" } as const),
+  fc.record({ kind: fc.constant("Missing" as const), next: maybe(next) }),
   fc.record({ kind: fc.constant("Present" as const), domain }),
   {
     arbitrary: fc.record({
@@ -132,6 +157,7 @@ const seen: fc.Arbitrary<Observation["domain"]> = fc.oneof(
         }),
       ),
       storageProblem: maybe(fc.constant("no such file")),
+      next: maybe(next),
       agent: maybe(fc.record({ bootId: maybe(fc.constantFrom("boot-1", "boot-2")) })),
     }),
     weight: 20,
@@ -152,6 +178,7 @@ const policy = fc
     whenPaused: fc.constantFrom("Block", "Force"),
     whenBusy: fc.constantFrom("Block", "Force"),
     whenSaved: fc.constantFrom("Block", "Discard"),
+    onUnavailableVolume: fc.constantFrom("Fail", "Detach"),
     marks: fc.constantFrom("Domain", "None"),
     verifyGuest: maybe(fc.constant({ timeoutSeconds: 60 })),
   })
@@ -259,6 +286,14 @@ function attemptFor({ spec }: VirtualMachine): fc.Arbitrary<Attempt> {
       goingDownSince: maybe(instant),
       resetAt: maybe(instant),
       verifyingSince: maybe(instant),
+      preflightPassedAt: maybe(instant),
+      repairs: fc.constantFrom(
+        [],
+        [{ repair: pool, atMs: now.monotonicMs }],
+        [{ repair: pool, atMs: now.monotonicMs - 100_000, refusal: "no such device" }],
+      ),
+      leftOut: fc.constantFrom([], [{ disk: "vdb", reason: "DiskMissing", message: "it is not there" }]),
+      definition: maybe(fc.constantFrom("Applied" as const, "RolledBack" as const)),
       started: maybe(instant),
       forcedBecause: maybe(fc.constant("it was deaf")),
       released: fc.boolean(),
@@ -281,6 +316,12 @@ const observation: fc.Arbitrary<Observation> = virtualMachine.chain((resource) =
     cluster: fc.constant("cluster"),
     predecessorGoneAtMs: fc.constantFrom(Number.NEGATIVE_INFINITY, now.monotonicMs + 1000),
     domain: seen,
+    definition: fc.constantFrom<Definition[]>(
+      { kind: "None" },
+      { kind: "Given", xml: "<domain/>" },
+      { kind: "Unavailable", message: "there is no ConfigMap" },
+    ),
+    plugInsAtMs: fc.constantFrom(new Map(), new Map([["vdb", now.monotonicMs]])),
     rivals: fc.constantFrom([], [{ ...resource, metadata: { ...resource.metadata, uid: "uid-0" } }]),
     isOrphaned: fc.boolean(),
     attempt: maybe(attemptFor(resource)),

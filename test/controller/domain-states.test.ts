@@ -191,13 +191,16 @@ const states: readonly State[] = [
     cells: { Hard: [hard, "Succeeded Hard", 0] },
   },
   {
-    // The table allows a restart in place, or one from the XML of the running boot. We refuse both: the marks need a
-    // configuration that outlives the boot, and a domain without one is somebody else's to create again.
+    // The marks need a configuration that outlives the boot: it is defined from its own XML.
     when: "transient",
     arrange: (domain) => {
       domain.persistent = false;
     },
-    cells: all(["", "Failed TransientDomain", 0]),
+    cells: {
+      Soft: [`Define ${softly}`, "Succeeded Soft", 200],
+      Hard: [`Define ${hard}`, "Succeeded Hard", 0],
+      Auto: [`Define ${softly}`, "Succeeded Soft", 200],
+    },
   },
   {
     when: "running with on_reboot=destroy",

@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 import { afterEffect, beginAttempt, type Attempt } from "../../controller/attempt.ts";
 import { attemptRules } from "../../controller/attempt-rules.ts";
+import { findingReasons } from "../../controller/finding.ts";
 import type { Effect, RequestMark } from "../../controller/ports.ts";
 import { resourceRules } from "../../controller/resource-rules.ts";
 import { restartEvidence } from "../../crds/restart.ts";
@@ -68,7 +69,7 @@ const allEffects = {
   Release: { kind: "Release", attempt: begun.id },
   Settle: { kind: "Settle", mark },
   Repair: { kind: "Repair", repair: { kind: "StartPool", pool: "images" } },
-  Define: { kind: "Define" },
+  Define: { kind: "Define", replaces: true },
   RollBack: { kind: "RollBack", mark },
   AttachDisk: { kind: "AttachDisk", disk: "vdb" },
 } satisfies { [kind in Effect["kind"]]: Effect & { kind: kind } };
@@ -102,9 +103,16 @@ describe("docs/reference.md names", () => {
         /\b(?:forceOrFail|unverified|release)\(\s*attempt,\s*"([A-Z]\w+)"/g,
         /[?:] \[\s*"([A-Z]\w+)",\s*"/g,
       ),
-      ...Object.values(allEffects).flatMap((effect) => reasonOfRefusals(effect) ?? []),
+      // A disk is plugged in without an attempt that could fail.
+      ...Object.values(allEffects).flatMap((effect) =>
+        effect.kind === "AttachDisk" ? [] : (reasonOfRefusals(effect) ?? []),
+      ),
     ];
     assert.deepEqual(sorted([...events, ...conditions, ...results]), sorted(given));
+  });
+
+  test("everything that can keep a domain from starting", () => {
+    assert.deepEqual(named("What a start needs"), [...findingReasons]);
   });
 
   test("every evidence", () => {

@@ -164,13 +164,14 @@ test("a domain that is undefined during the wait is a failure that says so", asy
   assert.equal(world.status.lastRestart?.reason, "DomainNotFound");
 });
 
-test("a transient domain is refused before it is touched: nothing would be left to start", async () => {
+test("a transient domain is defined before it is touched: otherwise nothing would be left to start", async () => {
   const world = await settledWorld();
   world.hypervisor.persistent = false;
   world.api.apply({ restartGeneration: 1 });
   await world.settle();
-  assert.deepEqual(world.hypervisor.effects, []);
-  assert.equal(world.status.lastRestart?.reason, "TransientDomain");
+  assert.deepEqual(world.hypervisor.effects, ["Define", "Mark", "Shutdown", "Start", "Settle"]);
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.api.notices[0]?.reason, "DomainDefined");
 });
 
 test("any libvirt error while asking falls back to force", async () => {
@@ -254,12 +255,14 @@ test("a process that is told to end does nothing new to a guest, but starts the 
   assert.equal(world.hypervisor.boots.length, 3);
 });
 
-test("a start that is refused is tried four times, then it is a failure; the next request can mend it", async () => {
+test("a start that is refused is tried seven times in a minute, then it is a failure; the next request can mend it", async () => {
   const world = await settledWorld();
   const refusal = { effect: "Start", fault: { kind: "Refused", message: "no such disk" } } as const;
-  world.hypervisor.faults.push(refusal, refusal, refusal, refusal);
+  world.hypervisor.faults.push(...Array.from({ length: 7 }, () => refusal));
   world.api.apply({ restartGeneration: 1 });
+  const before = world.timeline.now().monotonicMs;
   await world.settle();
+  assert.equal(world.timeline.now().monotonicMs - before, 60_200);
   assert.equal(world.status.lastRestart?.reason, "StartRefused");
   assert.match(world.status.lastRestart.message, /no such disk/);
   assert.equal(condition(world, "Stalled"), "True RestartFailed");

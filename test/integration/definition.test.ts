@@ -40,7 +40,7 @@ class Controller implements AsyncDisposable {
   private constructor() {
     this.hypervisor = new LibvirtHypervisor(
       (listener) => new Session(libvirtd.uri("qemu"), { listener }),
-      (changed) => this.#changes.emit(changed === "All" ? "All" : changed.name),
+      (changed) => this.#changes.emit(typeof changed === "string" ? changed : changed.name),
     );
   }
 
@@ -48,7 +48,10 @@ class Controller implements AsyncDisposable {
     const blueprint = { definition, volumes: [] };
     // The event of a domain that virsh has defined may come after virsh has ended.
     while (this.hypervisor.find({ kind: "Name", name }) === undefined) await once(this.#changes, name);
-    const look = await this.hypervisor.look({ kind: "Name", name }, { blueprint });
+    const look = await this.hypervisor.look(
+      { kind: "Name", name },
+      { comparison: { blueprint, preflight: false } },
+    );
     assert.ok(look.kind === "Present", JSON.stringify(look));
     return look;
   }
@@ -247,7 +250,10 @@ suite("a definition", () => {
         [["DefinitionInvalid", "spec.definition"]],
       );
       assert.match(findings?.[0]?.message ?? "", message);
-      assert.match(await controller.refusal(name, { kind: "Define", definition: spoil(xml) }), message);
+      assert.match(
+        await controller.refusal(name, { kind: "Define", definition: spoil(xml), replaces: true }),
+        message,
+      );
       assert.equal(await configured(name), before);
     });
   }
@@ -260,10 +266,10 @@ suite("a definition", () => {
 /** Defines it by the controller, after which it is what the domain has. */
 async function isDefinedOnce(name: string, xml: string): Promise<void> {
   assert.equal((await controller.next(name, xml)).isToBeDefined, true);
-  await controller.perform(name, { kind: "Define", definition: xml });
+  await controller.perform(name, { kind: "Define", definition: xml, replaces: true });
   assert.equal((await controller.next(name, xml)).isToBeDefined, false);
   const before = await configured(name);
-  await controller.perform(name, { kind: "Define", definition: xml });
+  await controller.perform(name, { kind: "Define", definition: xml, replaces: true });
   assert.equal(await configured(name), before);
 }
 
@@ -274,7 +280,11 @@ suite("the configuration that a definition replaces", () => {
     await define(xml);
     const before = await configured(name);
     await controller.perform(name, { kind: "Mark", mark: mark("a"), running: false });
-    await controller.perform(name, { kind: "Define", definition: domainOf(name, {}, disk("vdb")) });
+    await controller.perform(name, {
+      kind: "Define",
+      definition: domainOf(name, {}, disk("vdb")),
+      replaces: true,
+    });
     assert.match(await configured(name), previous);
     assert.equal((await controller.look(name)).marks.next?.attempt, "a".repeat(32));
     const rolledBack: RequestMark = { ...mark("a"), definition: "RolledBack" };
@@ -292,7 +302,11 @@ suite("the configuration that a definition replaces", () => {
   test("is kept until the restart is settled", async () => {
     const { name, xml } = machine({}, disk("vda"));
     await define(xml);
-    await controller.perform(name, { kind: "Define", definition: domainOf(name, {}, disk("vdb")) });
+    await controller.perform(name, {
+      kind: "Define",
+      definition: domainOf(name, {}, disk("vdb")),
+      replaces: true,
+    });
     await controller.perform(name, { kind: "Settle", mark: mark("b") });
     assert.match(await configured(name), previous);
     await controller.perform(name, { kind: "Settle", mark: { ...mark("b"), definition: "Applied" } });
@@ -303,7 +317,11 @@ suite("the configuration that a definition replaces", () => {
   test("is known to this process alone where it has secrets", async () => {
     const { name, xml } = machine({}, vnc("secret"));
     await define(xml);
-    await controller.perform(name, { kind: "Define", definition: domainOf(name, {}, vnc("other")) });
+    await controller.perform(name, {
+      kind: "Define",
+      definition: domainOf(name, {}, vnc("other")),
+      replaces: true,
+    });
     assert.doesNotMatch(await configured(name), /warmboot|secret/);
     await using another = await Controller.connect();
     const effect = { kind: "RollBack", mark: mark("c") } as const;
@@ -327,7 +345,7 @@ suite("a running guest", () => {
       .replace(/<uuid>.*?<\/uuid>/, "")
       .replace("</devices>", `${disk("vdb")}</devices>`);
     assert.deepEqual((await controller.next("running", wanted)).absentDisks, ["vdb"]);
-    await controller.perform("running", { kind: "Define", definition: wanted });
+    await controller.perform("running", { kind: "Define", definition: wanted, replaces: true });
     const { next, domain: now } = await controller.look("running", wanted);
     assert.deepEqual([next?.isToBeDefined, next?.absentDisks, now.id], [false, ["vdb"], domain.id]);
     assert.ok(now.lastDefined);
@@ -356,7 +374,7 @@ suite("a running guest", () => {
         "<leaked/>",
         "--live",
       );
-    await controller.perform("transient", { kind: "Define" });
+    await controller.perform("transient", { kind: "Define", replaces: false });
     assert.equal((await controller.look("transient")).persistent, true);
     assert.doesNotMatch(await configured("transient"), /leaked/);
     await libvirtd.virsh("destroy", "transient");
@@ -430,7 +448,9 @@ suite("a disk that cannot be had", () => {
 suite("a domain that is not there", () => {
   const reference = { kind: "Name", name: "new" } as const;
   const look = (definition?: string) =>
-    controller.hypervisor.look(reference, { blueprint: { definition, volumes: [] } });
+    controller.hypervisor.look(reference, {
+      comparison: { blueprint: { definition, volumes: [] }, preflight: false },
+    });
 
   test("would be defined from its definition, and is", async () => {
     const wanted = domainOf("new", {}, disk("vda")).replace("<name>new</name>", "");
@@ -459,7 +479,10 @@ suite("a domain that is not there", () => {
     const missing = await controller.hypervisor.look(
       { kind: "Name", name: "never" },
       {
-        blueprint: { definition: domainOf("never", { machine: "warp" }, ""), volumes: [] },
+        comparison: {
+          blueprint: { definition: domainOf("never", { machine: "warp" }, ""), volumes: [] },
+          preflight: false,
+        },
       },
     );
     assert.ok(missing.kind === "Missing");

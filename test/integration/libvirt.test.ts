@@ -3,25 +3,35 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import {
   ALL_CELLS,
   Affect,
+  BLOCK_PEEK_MAX,
   CallTimeoutError,
   Connection,
   CreateFlag,
+  DefineFlag,
+  HostListFlag,
   LibvirtError,
   LifecycleAction,
   LifecycleTrigger,
+  ListNodeDevicesFlag,
   MetadataType,
   SecretUsage,
   ShutdownFlag,
   StoragePoolCreateFlag,
+  StoragePoolState,
+  StorageVolDeleteFlag,
+  StorageVolType,
+  XmlFlag,
   decodeState,
   events,
+  nameOf,
   procedures,
 } from "libvirt";
-import type { Domain, ErrorCodeName, Network, Secret, StoragePool, StorageVol } from "libvirt";
+import type { Domain, ErrorCodeName, HostChange, Network, Secret, StoragePool, StorageVol } from "libvirt";
 
 import { connectionProcedures } from "../../src/libvirt/protocol/procedures.ts";
 import { listDomains } from "../../src/libvirt/session/list-domains.ts";
@@ -513,6 +523,270 @@ describe("every procedure", () => {
       "connectNodeDeviceEventRegisterAny",
       "connectNodeDeviceEventDeregisterAny",
     ]);
+  });
+});
+
+describe("what the test driver has for its domains", () => {
+  it("is found, started and stopped, and each change is told", async () => {
+    await using heard = new Heard(libvirtd.uri("test"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const told = async (object: HostChange["object"]) => {
+      const { name, event } = await heard.until("HostChange", (change) => change.object === object);
+      return `${name} ${event}`;
+    };
+    const flags = 0;
+
+    const name = unusedName();
+    const xml = `<network><name>${name}</name><forward/><ip address='10.1.2.1' netmask='255.255.255.0'/></network>`;
+    const { net } = await connection.call(procedures.networkDefineXmlFlags, {
+      xml,
+      flags: DefineFlag.Validate,
+    });
+    assert.deepEqual([net.name, await told("Network")], [name, `${name} Defined`]);
+    const active = async () => (await connection.call(procedures.networkIsActive, { net })).active;
+    assert.equal(await active(), 0);
+    await connection.call(procedures.networkCreate, { net });
+    assert.deepEqual([await active(), await told("Network")], [1, `${name} Started`]);
+    await connection.call(procedures.networkDestroy, { net });
+    assert.deepEqual([await active(), await told("Network")], [0, `${name} Stopped`]);
+    const byName = await connection.call(procedures.networkLookupByName, { name });
+    assert.deepEqual(byName.net, net);
+    const described = await connection.call(procedures.networkGetXmlDesc, { net, flags });
+    assert.match(described.xml, new RegExp(`<uuid>${net.uuid}</uuid>`));
+    const { nets, ret } = await connection.call(procedures.connectListAllNetworks, {
+      needResults: 1,
+      flags: HostListFlag.Inactive,
+    });
+    assert.deepEqual([nets, ret], [[net], 1]);
+    const again = await connection.call(procedures.networkDefineXml, { xml: described.xml });
+    assert.deepEqual(again.net, net);
+
+    const { ifaces } = await connection.call(procedures.connectListAllInterfaces, {
+      needResults: 1,
+      flags: HostListFlag.Active,
+    });
+    const { iface } = await connection.call(procedures.interfaceLookupByName, { name: "eth1" });
+    assert.deepEqual(ifaces, [iface]);
+    assert.match(iface.mac, /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    assert.equal((await connection.call(procedures.interfaceIsActive, { iface })).active, 1);
+
+    const { devices } = await connection.call(procedures.connectListAllNodeDevices, {
+      needResults: 1,
+      flags: ListNodeDevicesFlag.All,
+    });
+    const { dev } = await connection.call(procedures.nodeDeviceLookupByName, { name: "computer" });
+    assert.ok(devices.some((device) => device.name === dev.name));
+    const device = await connection.call(procedures.nodeDeviceGetXmlDesc, { name: dev.name, flags });
+    assert.match(device.xml, /<name>computer<\/name>/);
+    const file = join(libvirtd.directory, `${unusedName()}.xml`);
+    await writeFile(
+      file,
+      `<device><parent>scsi_host1</parent><capability type='scsi_host'><capability type='fc_host'>
+        <wwnn>2000000012341234</wwnn><wwpn>1000000012341234</wwpn></capability></capability></device>`,
+    );
+    await libvirtd.virshTest("nodedev-create", file);
+    const { name: created, event } = await heard.until("HostChange", ({ object }) => object === "NodeDevice");
+    assert.equal(event, "Created");
+    await connection.call(procedures.nodeDeviceLookupByName, { name: created });
+  });
+
+  it("is refused where there is none of that name", async () => {
+    await using connection = await Connection.open(libvirtd.uri("test"));
+    const name = "missing";
+    const uuid = crypto.randomUUID();
+    assert.deepEqual(
+      [
+        await refusal(connection.call(procedures.networkLookupByName, { name })),
+        await refusal(connection.call(procedures.storagePoolLookupByName, { name })),
+        await refusal(connection.call(procedures.storageVolLookupByPath, { path: "/missing" })),
+        await refusal(connection.call(procedures.interfaceLookupByName, { name })),
+        await refusal(connection.call(procedures.nodeDeviceLookupByName, { name })),
+        await refusal(connection.call(procedures.nwfilterLookupByName, { name })),
+        await refusal(connection.call(procedures.secretLookupByUuid, { uuid })),
+      ],
+      [
+        "NO_NETWORK",
+        "NO_STORAGE_POOL",
+        "NO_STORAGE_VOL",
+        "NO_INTERFACE",
+        "NO_NODE_DEVICE",
+        "NO_SUPPORT",
+        "NO_SUPPORT",
+      ],
+    );
+  });
+});
+
+describe("what the host of QEMU guests has for them", () => {
+  it("is told of: its processors, its memory, and what guests can have", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const { capabilities } = await connection.call(procedures.connectGetCapabilities, {});
+    assert.match(capabilities, /<guest>[^]*<arch name='x86_64'>/);
+    const ofDomains = await connection.call(procedures.connectGetDomainCapabilities, {
+      arch: "x86_64",
+      machine: "q35",
+      virttype: "qemu",
+      flags: 0,
+    });
+    assert.match(ofDomains.capabilities, /<machine>pc-q35-[^<]+<\/machine>/);
+    const info = await connection.call(procedures.nodeGetInfo, {});
+    assert.equal(info.model, "x86_64");
+    assert.ok(info.cpus > 0 && info.memory > 0n, inspect(info));
+    const memory = { cellNum: ALL_CELLS, flags: 0 };
+    const { nparams } = await connection.call(procedures.nodeGetMemoryStats, { ...memory, nparams: 0 });
+    const { params } = await connection.call(procedures.nodeGetMemoryStats, { ...memory, nparams });
+    const stats = Object.fromEntries(params.map(({ field, value }) => [field, value]));
+    assert.deepEqual(Object.keys(stats).toSorted(), ["buffers", "cached", "free", "total"]);
+    const total = stats["total"] ?? 0n;
+    assert.ok(total >= (stats["free"] ?? total), inspect(stats));
+    const { freeMem } = await connection.call(procedures.nodeGetFreeMemory, {});
+    assert.ok(freeMem > 0n && freeMem < total * 1024n, `${freeMem} bytes`);
+  });
+
+  it("is a pool with its volumes, of which libvirt tells what it did itself and finds the rest when asked", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const flags = 0;
+    const list = { needResults: 1, flags };
+    const wanted: StoragePool = { name: unusedName(), uuid: crypto.randomUUID() };
+    const told = async () => {
+      const change = await heard.until("HostChange", ({ name }) => name === wanted.name);
+      return `${change.object} ${change.event}`;
+    };
+    const directory = join(libvirtd.directory, wanted.name);
+    const xml = poolXml(wanted, directory);
+    const { pool } = await connection.call(procedures.storagePoolDefineXml, { xml, flags });
+    assert.deepEqual([pool, await told()], [wanted, "StoragePool Defined"]);
+    const state = async () => {
+      const info = await connection.call(procedures.storagePoolGetInfo, { pool });
+      return nameOf(StoragePoolState, info.state);
+    };
+    assert.equal(await state(), "Inactive");
+    // The directory is not there yet.
+    assert.equal(
+      await refusal(connection.call(procedures.storagePoolCreate, { pool, flags })),
+      "SYSTEM_ERROR",
+    );
+    await connection.call(procedures.storagePoolCreate, { pool, flags: StoragePoolCreateFlag.WithBuild });
+    assert.deepEqual([await told(), await state()], ["StoragePool Started", "Running"]);
+    const { active } = await connection.call(procedures.storagePoolIsActive, { pool });
+    assert.equal(active, 1);
+    const { pools } = await connection.call(procedures.connectListAllStoragePools, {
+      needResults: 1,
+      flags: HostListFlag.Active,
+    });
+    assert.ok(pools.some(({ uuid }) => uuid === pool.uuid));
+
+    const disk = join(directory, "disk");
+    const content = Buffer.alloc(8192, "libvirt ");
+    await writeFile(disk, content);
+    const lookUp = () => connection.call(procedures.storageVolLookupByName, { pool, name: "disk" });
+    assert.equal(await refusal(lookUp()), "NO_STORAGE_VOL");
+    await connection.call(procedures.storagePoolRefresh, { pool, flags });
+    assert.equal(await told(), "StoragePool Refreshed");
+    const { vol } = await lookUp();
+    assert.deepEqual(vol, { pool: pool.name, name: "disk", key: disk });
+    const byPath = await connection.call(procedures.storageVolLookupByPath, { path: disk });
+    assert.deepEqual(byPath.vol, vol);
+    const path = await connection.call(procedures.storageVolGetPath, { vol });
+    assert.equal(path.name, disk);
+    const info = await connection.call(procedures.storageVolGetInfo, { vol });
+    assert.deepEqual([nameOf(StorageVolType, info.type), info.capacity], ["File", 8192n]);
+    const described = await connection.call(procedures.storageVolGetXmlDesc, { vol, flags });
+    assert.match(described.xml, /<format type='raw'\/>/);
+
+    const clone = await connection.call(procedures.storageVolCreateXmlFrom, {
+      pool,
+      xml: volXml("clone", 8192),
+      clonevol: vol,
+      flags,
+    });
+    assert.deepEqual(await readFile(clone.vol.key), content);
+    const blank = await connection.call(procedures.storageVolCreateXml, {
+      pool,
+      xml: volXml("blank", 4096),
+      flags,
+    });
+    assert.deepEqual(await readFile(blank.vol.key), Buffer.alloc(4096));
+    await connection.call(procedures.storageVolDelete, { vol, flags: StorageVolDeleteFlag.Normal });
+    const { vols } = await connection.call(procedures.storagePoolListAllVolumes, { pool, ...list });
+    assert.deepEqual(vols.map(({ name }) => name).toSorted(), ["blank", "clone"]);
+
+    await connection.call(procedures.storagePoolDestroy, { pool });
+    assert.deepEqual([await told(), await state()], ["StoragePool Stopped", "Inactive"]);
+    await libvirtd.virsh("pool-undefine", pool.name);
+    assert.equal(await told(), "StoragePool Undefined");
+  });
+
+  it("is secrets, which are found by what they are for, and whose values are told of but not told", async () => {
+    await using heard = new Heard(libvirtd.uri("qemu"));
+    await heard.next("Connected");
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const wanted = await defineSecret();
+    const told = async () => {
+      const change = await heard.until("HostChange", ({ name }) => name === wanted.uuid);
+      return `${change.object} ${change.event}`;
+    };
+    assert.equal(await told(), "Secret Defined");
+    const byUsage = await connection.call(procedures.secretLookupByUsage, wanted);
+    const byUuid = await connection.call(procedures.secretLookupByUuid, { uuid: wanted.uuid });
+    assert.deepEqual([byUsage.secret, byUuid.secret], [wanted, wanted]);
+    await libvirtd.virsh("secret-set-value", wanted.uuid, "--base64", "c2VjcmV0");
+    assert.equal(await told(), "Secret ValueChanged");
+    await libvirtd.virsh("secret-undefine", wanted.uuid);
+    assert.equal(await told(), "Secret Undefined");
+    const { uuid } = wanted;
+    assert.equal(await refusal(connection.call(procedures.secretLookupByUuid, { uuid })), "NO_SECRET");
+  });
+
+  it("is the first bytes of a raw disk, whether its guest runs or not", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const disk = join(libvirtd.directory, `${unusedName()}.raw`);
+    const content = Buffer.alloc(BLOCK_PEEK_MAX, "boot sector ");
+    await writeFile(disk, content);
+    const diskXml = (format: string) =>
+      `<devices><disk type='file'><driver name='qemu' type='${format}'/><source file='${disk}'/><target dev='vda'/></disk></devices>`;
+    const dom = await define(connection, "qemu", diskXml("raw"));
+    const peek = async (path: string, offset: number, size: number, of = dom) => {
+      const at = { dom: of, path, offset: BigInt(offset), size, flags: 0 };
+      const { buffer } = await connection.call(procedures.domainBlockPeek, at);
+      return Buffer.from(buffer);
+    };
+    assert.deepEqual(await peek("vda", 0, 512), content.subarray(0, 512));
+    assert.deepEqual(await peek(disk, 511, 3), content.subarray(511, 514));
+    assert.deepEqual(await peek("vda", 0, BLOCK_PEEK_MAX), content);
+    await start(connection, dom);
+    assert.deepEqual(await peek("vda", 0, 512), content.subarray(0, 512));
+    await destroy(connection, dom);
+    const qcow2 = await define(connection, "qemu", diskXml("qcow2"));
+    assert.deepEqual(
+      [
+        await refusal(peek("vda", BLOCK_PEEK_MAX - 1, 2)),
+        await refusal(peek("vdb", 0, 512)),
+        await refusal(peek("vda", 0, 512, qcow2)),
+      ],
+      ["INVALID_ARG", "INVALID_ARG", "OPERATION_UNSUPPORTED"],
+    );
+  });
+
+  it("is devices that a domain gets for its next start and loses again", async () => {
+    await using connection = await Connection.open(libvirtd.uri("qemu"));
+    const dom = await define(connection, "qemu");
+    const device = {
+      dom,
+      flags: Affect.Config,
+      xml: "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    };
+    const hasIt = async () => {
+      const { xml } = await connection.call(procedures.domainGetXmlDesc, { dom, flags: XmlFlag.Inactive });
+      return xml.includes("<rng model='virtio'>");
+    };
+    await connection.call(procedures.domainAttachDeviceFlags, device);
+    assert.equal(await hasIt(), true);
+    await connection.call(procedures.domainDetachDeviceFlags, device);
+    assert.equal(await hasIt(), false);
   });
 });
 

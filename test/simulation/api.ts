@@ -161,8 +161,13 @@ export class ModelClient implements VirtualMachines {
     return key === `${namespace}/${name}` ? this.#cached : undefined;
   }
 
-  definition(): Definition {
-    return { kind: "None" };
+  definition({ spec }: VirtualMachine): Definition {
+    if (spec.definition === undefined) return { kind: "None" };
+    const { xml } = spec.definition;
+    // The model has no ConfigMaps.
+    return xml === undefined
+      ? { kind: "Unavailable", message: "there is no such ConfigMap" }
+      : { kind: "Given", xml };
   }
 
   watches(): boolean {

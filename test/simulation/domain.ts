@@ -1,4 +1,5 @@
 import type {
+  Comparison,
   Domain,
   DomainReference,
   Effect,
@@ -10,7 +11,9 @@ import type {
   Question,
   RequestMark,
 } from "../../controller/ports.ts";
+import type { Repair } from "../../controller/finding.ts";
 import { rebootBurstMs } from "../../controller/boot.ts";
+import { ModelHost, type StartedWith } from "./host.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** How the model's guest answers the power button and its agent. */
@@ -57,6 +60,7 @@ export interface Boot {
   /** Attempts whose mark it carries. */
   readonly bootMarks: Set<string>;
   requestMark: RequestMark | undefined;
+  startedWith: StartedWith;
   onReboot: LifecycleActions["onReboot"];
   onPoweroff: LifecycleActions["onPoweroff"];
   /** How often its power button was pressed, or its agent was asked. */
@@ -82,6 +86,8 @@ export type Fault = Exclude<Outcome, { kind: "Done" }> & { applied?: boolean };
 export class ModelHypervisor implements Hypervisor {
   readonly boots: Boot[] = [];
   readonly effects: Effect["kind"][] = [];
+  /** What a start needs, and what it starts. */
+  readonly host = new ModelHost();
   guest: Guest = { kind: "Obeys", afterMs: 200 };
   persistent = true;
   exists = true;
@@ -141,13 +147,21 @@ export class ModelHypervisor implements Hypervisor {
     return this.#nextMark;
   }
 
-  glance(_reference: DomainReference): Promise<Glance> {
-    return Promise.resolve(this.#absence() ?? { kind: "Present", domain: { ...this.#domain } });
-  }
-
-  look(_reference: DomainReference, { attempt, jobs, agent }: Question): Promise<Look> {
+  glance(_reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     const absence = this.#absence();
     if (absence !== undefined) return Promise.resolve(absence);
+    const next = comparison && this.host.nextStart(comparison, this.running?.startedWith);
+    return Promise.resolve({ kind: "Present", domain: { ...this.#domain }, next });
+  }
+
+  look(_reference: DomainReference, { attempt, jobs, agent, comparison }: Question): Promise<Look> {
+    const absence = this.#absence();
+    if (absence !== undefined)
+      return Promise.resolve(
+        absence.kind === "Missing" && comparison?.blueprint.definition !== undefined
+          ? { ...absence, next: this.host.nextStart(comparison, undefined) }
+          : absence,
+      );
     const live = this.running?.requestMark;
     const next = this.#nextMark;
     const marked = attempt ?? next?.attempt;
@@ -161,6 +175,7 @@ export class ModelHypervisor implements Hypervisor {
       marks: { bootMark, live, next },
       job: jobs === true && this.running !== undefined ? job : undefined,
       storageProblem: this.#domain.reason === "IOError" ? this.storageProblem : undefined,
+      next: comparison && this.host.nextStart(comparison, this.running?.startedWith),
       agent: isAnswered ? { bootId: agent === "BootID" ? this.#bootId() : undefined } : undefined,
     });
   }
@@ -178,7 +193,12 @@ export class ModelHypervisor implements Hypervisor {
     return Promise.resolve(outcome);
   }
 
-  defineNew(): Promise<Outcome> {
+  repair(repair: Repair): Promise<Outcome> {
+    return Promise.resolve(this.host.repair(repair));
+  }
+
+  defineNew(_reference?: DomainReference, definition?: string): Promise<Outcome> {
+    this.host.define(definition);
     this.define();
     return Promise.resolve({ kind: "Done" });
   }
@@ -191,10 +211,12 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   /** Somebody starts the domain, as `virsh start` does: a saved boot goes on, under another ID. */
-  start(by: Actor = operator): Outcome {
+  start(by: Actor = operator, without: readonly string[] = []): Outcome {
     if (this.running !== undefined || !this.exists) return refused("domain is already running");
+    const refusal = this.host.refusalToStart(without);
+    if (refusal !== undefined) return refused(refusal);
     const saved = this.#domain.reason === "Saved" && by === operator ? this.boots.at(-1) : undefined;
-    if (saved === undefined) this.#boot(by);
+    if (saved === undefined) this.#boot(by, without);
     else saved.end = undefined;
     this.#agentComes(0);
     this.#set({ state: "Running", reason: saved === undefined ? "Booted" : "Restored", id: this.#nextId });
@@ -335,7 +357,7 @@ export class ModelHypervisor implements Hypervisor {
     }
   }
 
-  #boot(startedBy: Actor): void {
+  #boot(startedBy: Actor, without: readonly string[]): void {
     const requestMark = this.#nextMark;
     const startedAtMs = this.#timeline.now().monotonicMs;
     const bootMarks = new Set<string>();
@@ -344,6 +366,7 @@ export class ModelHypervisor implements Hypervisor {
       startedAtMs,
       bootMarks,
       requestMark,
+      startedWith: { configuration: this.host.configuration, without },
       ...this.actions,
       signals: 0,
       inPlace: [],
@@ -442,20 +465,38 @@ export class ModelHypervisor implements Hypervisor {
       case "Resume":
         return this.resume();
       case "Start":
-        return this.start(this.actor);
+        return this.start(this.actor, effect.without);
       case "Settle":
         return this.#writeNextMark(effect.mark);
       case "Release":
         if (this.running !== undefined) Object.assign(this.running, this.actions);
         return { kind: "Done" };
       case "Repair":
+        return this.host.repair(effect.repair);
       case "Define":
-      case "RollBack":
-      case "AttachDisk":
+        this.host.define(effect.definition);
+        this.define();
         return { kind: "Done" };
+      case "RollBack": {
+        const outcome = this.host.rollBack();
+        return outcome.kind === "Done" ? this.#writeNextMark(effect.mark) : outcome;
+      }
+      case "AttachDisk":
+        return this.#attach(effect.disk);
       default:
         return effect satisfies never;
     }
+  }
+
+  #attach(disk: string): Outcome {
+    const boot = this.running;
+    if (boot === undefined || this.host.unpluggable.has(disk)) return refused("cannot hot plug");
+    boot.startedWith = {
+      ...boot.startedWith,
+      without: boot.startedWith.without.filter((one) => one !== disk),
+    };
+    this.onEvent();
+    return { kind: "Done" };
   }
 
   #mark({ mark, running }: Effect & { kind: "Mark" }): Outcome {

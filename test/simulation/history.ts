@@ -419,6 +419,7 @@ function describe({ verdict }: Decision): string {
     case "Blocked":
     case "Unavailable":
     case "Wait":
+    case "Look":
       return `${verdict.kind} ${verdict.reason}`;
     case "Rest":
     case "Rebase":

@@ -68,6 +68,7 @@ export class Restraint {
 
   /** An effect with its outcome. */
   performed({ attempt, effect, outcome, ended }: Performance): void {
+    if (attempt === undefined) return;
     const name = nameOf(attempt, effect);
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);

@@ -23,11 +23,13 @@ class DeafGuests implements Hypervisor {
     }
   }
 
-  glance: Hypervisor["glance"] = (reference) => this.#call(() => this.model(reference).glance(reference));
+  glance: Hypervisor["glance"] = (reference, comparison) =>
+    this.#call(() => this.model(reference).glance(reference, comparison));
   look: Hypervisor["look"] = (reference, question) =>
     this.#call(() => this.model(reference).look(reference, question));
   perform: Hypervisor["perform"] = (domain, effect) =>
     this.#call(() => this.model({ kind: "Name", name: domain.name }).perform(domain, effect));
+  repair: Hypervisor["repair"] = () => Promise.resolve({ kind: "Done" });
   defineNew: Hypervisor["defineNew"] = (reference) => this.#call(() => this.model(reference).defineNew());
 
   model(reference: DomainReference): ModelHypervisor {

@@ -164,6 +164,15 @@ export class World {
     for (const process of this.#processes) process.stall = undefined;
   }
 
+  /** Time passes, and what the program looks for from time to time is then looked for. */
+  async rest(forMs: number): Promise<void> {
+    await this.settle(forMs);
+    for (const process of this.#processes) {
+      if ([...process.reconciler.outdated()].length > 0) process.dueAtMs = 0;
+    }
+    await this.settle();
+  }
+
   enqueue(): void {
     for (const process of this.#processes) process.dueAtMs = 0;
   }
@@ -292,7 +301,7 @@ export class World {
         get: (key) => client.get(key),
         naming: () => client.naming(),
         watches: () => client.watches(),
-        definition: () => client.definition(),
+        definition: (virtualMachine) => client.definition(virtualMachine),
         publish: (virtualMachine, notice) => {
           acts("publishes an Event");
           client.publish(virtualMachine, notice);
@@ -303,7 +312,8 @@ export class World {
         },
       },
       hypervisor: {
-        glance: async (reference) => toldSince(before, await hypervisor.glance(reference)),
+        glance: async (reference, comparison) =>
+          toldSince(before, await hypervisor.glance(reference, comparison)),
         look: async (reference, question) => {
           const seen = await hypervisor.look(reference, question);
           await this.#takes(process, this.delays.lookMs);
@@ -314,7 +324,11 @@ export class World {
           if (effect.kind === "Mark") process.began.add(effect.mark.attempt);
           return this.#perform(process, domain, effect);
         },
-        defineNew: () => hypervisor.defineNew(),
+        repair: (repair) => {
+          acts("Repair", "Repair");
+          return this.#perform(process, hypervisor.domain, { kind: "Repair", repair });
+        },
+        defineNew: (reference, definition) => hypervisor.defineNew(reference, definition),
       },
       lease: term,
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },

@@ -32,8 +32,8 @@ export interface ApiServer extends AsyncDisposable {
   readonly kubectlPath: string;
   /** Runs kubectl as the administrator; resolves to its stdout, rejects with its stderr. */
   kubectl(...args: string[]): Promise<string>;
-  /** Applies manifests in YAML or JSON. */
-  apply(manifests: string): Promise<string>;
+  /** Applies manifests in YAML or JSON, with further arguments such as "--server-side". */
+  apply(manifests: string, ...args: string[]): Promise<string>;
   /** The bearer token of one of the options' users. */
   tokenFor(user: string): string;
   /** A new token of a service account, which must exist. */
@@ -113,7 +113,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     etcd,
     kubectlPath,
     kubectl: (...args) => kubectl(args),
-    apply: (manifests) => kubectl(["apply", "-f", "-"], manifests),
+    apply: (manifests, ...args) => kubectl(["apply", ...args, "-f", "-"], manifests),
     tokenFor(user) {
       const token = tokens.byUser.get(user);
       if (token === undefined) throw new Error(`no user ${user}: name it in startApiServer({ users })`);

@@ -24,8 +24,8 @@ const DRIVER_DIRECTORIES = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib
   (library) => `${library}/libvirt/connection-driver`,
 );
 
-/** Left out are those that work on the host itself: its networks, firewall and devices. */
-const DRIVERS = ["qemu", "storage", "secret"];
+/** Left out are those that look at the host's own devices. The network's and the filters' work on a network of its own. */
+const DRIVERS = ["qemu", "storage", "secret", "network", "nwfilter"];
 
 /** libvirt's driver behind a URI: real guests, or its own in-memory hypervisor. */
 export type Driver = "qemu" | "test";
@@ -70,7 +70,7 @@ export interface Libvirtd extends AsyncDisposable {
 /**
  * Starts a libvirtd that answers on a UNIX socket, and resolves when it does. The
  * daemon and its guests end with this process at the latest. Needs root, for the
- * mount namespace in which it has directories of its own.
+ * namespaces in which it has directories and a network of its own.
  */
 export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libvirtd> {
   if (process.getuid?.() !== 0) {
@@ -91,6 +91,7 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
       logFile,
       env: { ...process.env, LIBVIRT_DRIVER_DIR: join(directory, "drivers") },
       binds: Object.entries(SYSTEM_DIRECTORIES).map(([name, target]) => [join(directory, name), target]),
+      ownNetwork: true,
       removes: directory,
     }),
   );

@@ -16,6 +16,8 @@ export interface SupervisedOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Directories seen elsewhere by the command alone: [source, target]. Needs root. */
   readonly binds?: readonly (readonly [string, string])[];
+  /** Whether the command has a network of its own, with nothing but a loopback device. Needs root. */
+  readonly ownNetwork?: boolean;
   /** A directory that goes when all is ended, also when nobody is left to call close(). */
   readonly removes?: string;
 }
@@ -41,9 +43,10 @@ export interface Supervised extends AsyncDisposable {
 export async function supervise(options: SupervisedOptions): Promise<Supervised> {
   const binary = await goBinary(SUPERVISOR, toStderr);
   const binds = (options.binds ?? []).flatMap(([source, target]) => ["-bind", `${source}:${target}`]);
+  const network = options.ownNetwork === true ? ["-network"] : [];
   const removes = options.removes === undefined ? [] : ["-remove", options.removes];
   const log = openSync(options.logFile, "a");
-  const supervisor = spawn(binary, [...binds, ...removes, "--", ...options.command], {
+  const supervisor = spawn(binary, [...binds, ...network, ...removes, "--", ...options.command], {
     stdio: ["pipe", "pipe", log],
     env: options.env ?? process.env,
     // A Ctrl-C at the terminal is ours: it must not reach the daemon before our own cleaning up.

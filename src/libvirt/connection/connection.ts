@@ -134,7 +134,7 @@ export class Connection {
 
   /**
    * Listens for an event, in the order in which the daemon sends them, until the returned function is called. The
-   * daemon sends an event only once connectDomainEventCallbackRegisterAny has asked for it.
+   * daemon sends an event only once the call that is the event's `registration` has asked for it.
    */
   onEvent<P>(event: EventProcedure<P>, listener: EventListener<P>): () => void {
     return this.#events.add(event, listener);

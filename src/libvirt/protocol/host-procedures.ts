@@ -48,7 +48,10 @@ export const hostProcedures = {
     },
     { capabilities: text },
   ),
-  /** `memory` is in KiB. `cpus` are those that are online; the other numbers multiply to those that could be. */
+  /**
+   * `cpus` are those that are online; the numbers below it multiply to those that could be. `memory` is in KiB, and on
+   * some virtual hosts a part only of what nodeGetMemoryStats tells: libvirt adds up the NUMA cells that it sees.
+   */
   nodeGetInfo: defineProcedure(
     "NODE_GET_INFO",
     6,

@@ -17,13 +17,18 @@ export interface Procedure<Args, Result> {
   readonly result: Codec<Result>;
 }
 
+/** The call that asks for events of one kind of object. Its further arguments narrow them down to one object. */
+export type Registration = Procedure<{ readonly eventId: number }, { readonly callbackId: number }>;
+
 /** An event that a daemon sends once it was registered for. */
 export interface EventProcedure<Payload> {
-  /** libvirt's name, without the prefix VIR_DOMAIN_EVENT_ID_. */
+  /** libvirt's name, without the prefix VIR_DOMAIN_EVENT_ID_, or REMOTE_PROC_ for events of other objects. */
   readonly name: string;
   /** The number of the message in the program "remote". */
   readonly number: number;
-  /** What to register for (virDomainEventID). */
+  /** What registers for it. */
+  readonly registration: Registration;
+  /** What to register for (virDomainEventID, or virNetworkEventID and so on). */
   readonly eventId: number;
   readonly payload: Codec<Payload>;
 }
@@ -50,10 +55,11 @@ export function defineQemuProcedure<A extends Fields, R extends Fields>(
 
 /** Declares an event of the program "remote". */
 export function defineEvent<P extends Fields>(
+  registration: Registration,
   name: string,
   number: number,
   eventId: number,
   payload: P,
 ): EventProcedure<StructOf<P>> {
-  return { name, number, eventId, payload: struct(payload) };
+  return { registration, name, number, eventId, payload: struct(payload) };
 }

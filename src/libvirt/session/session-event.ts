@@ -1,16 +1,10 @@
-import type { Connection } from "../connection/connection.ts";
 import type { ConnectionError } from "../errors.ts";
-import { AgentReason, AgentState } from "../names/agent.ts";
-import { nameOf } from "../names/enumeration.ts";
-import { IOErrorAction } from "../names/io-error.ts";
-import { BlockJobStatus, BlockJobType, decodeJobOperation } from "../names/jobs.ts";
-import type { JobOperation } from "../names/jobs.ts";
-import { decodeLifecycle } from "../names/lifecycle.ts";
+import type { AgentReason, AgentState } from "../names/agent.ts";
+import type { NetworkEvent, NodeDeviceEvent, SecretEvent, StoragePoolEvent } from "../names/host-events.ts";
+import type { IOErrorAction } from "../names/io-error.ts";
+import type { BlockJobStatus, BlockJobType, JobOperation } from "../names/jobs.ts";
 import type { LifecycleEvent } from "../names/lifecycle.ts";
-import { MetadataType } from "../names/metadata.ts";
 import type { MetadataKind } from "../names/metadata.ts";
-import { events } from "../protocol/events.ts";
-import type { EventProcedure } from "../protocol/procedure.ts";
 import type { Domain, TypedParam } from "../protocol/types.ts";
 import type { ListedDomain } from "./list-domains.ts";
 
@@ -78,72 +72,34 @@ export type DomainEvent = { readonly domain: Domain; readonly receivedAtMs: numb
   | { readonly type: "PMSuspend" }
 );
 
+/** Something happened to what a host has for its domains. */
+export type HostChange = { readonly type: "HostChange"; readonly receivedAtMs: number } & (
+  | { readonly object: "Network"; readonly name: string; readonly event: NetworkEvent }
+  | {
+      readonly object: "StoragePool";
+      readonly name: string;
+      /** `Refreshed`: libvirt has looked anew which volumes there are. */
+      readonly event: StoragePoolEvent | "Refreshed";
+    }
+  | {
+      readonly object: "NodeDevice";
+      /** Such as "pci_0000_02_10_7". */
+      readonly name: string;
+      readonly event: NodeDeviceEvent;
+    }
+  | {
+      readonly object: "Secret";
+      /** The UUID: secrets have no names. */
+      readonly name: string;
+      readonly event: SecretEvent | "ValueChanged";
+    }
+);
+
+/** What a daemon tells of its own accord. */
+export type DaemonEvent = DomainEvent | HostChange;
+
 /**
  * What a session tells its listener. `receivedAtMs` is the time at which it was read from the socket, as
  * performance.now() counts.
  */
-export type SessionEvent = Connected | Disconnected | DomainEvent;
-
-type Listen = (connection: Connection, onEvent: (event: DomainEvent) => void) => void;
-
-/** An event of libvirt, and how to have it told to the listener. */
-export interface Subscription {
-  readonly event: EventProcedure<unknown>;
-  readonly listen: Listen;
-}
-
-/** What an event adds to the domain and the time, which all have. */
-type Told<E> = E extends DomainEvent ? Omit<E, "domain" | "receivedAtMs"> : never;
-
-function subscription<P extends { readonly dom: Domain }>(
-  event: EventProcedure<P>,
-  tell: (payload: P) => Told<DomainEvent>,
-): Subscription {
-  return {
-    event,
-    listen: (connection, onEvent) => {
-      connection.onEvent(event, (payload, receivedAtMs) =>
-        onEvent({ ...tell(payload), domain: payload.dom, receivedAtMs }),
-      );
-    },
-  };
-}
-
-/** All events that a session subscribes to. */
-export const subscriptions: readonly Subscription[] = [
-  subscription(events.lifecycle, ({ event, detail }) => ({
-    type: "Lifecycle",
-    ...decodeLifecycle(event, detail),
-  })),
-  subscription(events.reboot, () => ({ type: "Reboot" })),
-  subscription(events.ioErrorReason, ({ srcPath, devAlias, action, reason }) => ({
-    type: "IOError",
-    path: srcPath,
-    device: devAlias,
-    action: nameOf(IOErrorAction, action),
-    reason,
-  })),
-  subscription(events.agentLifecycle, ({ state, reason }) => ({
-    type: "AgentLifecycle",
-    state: nameOf(AgentState, state),
-    reason: nameOf(AgentReason, reason),
-  })),
-  subscription(events.metadataChange, ({ type, nsUri }) => ({
-    type: "MetadataChange",
-    kind: nameOf(MetadataType, type),
-    nsUri,
-  })),
-  subscription(events.jobCompleted, ({ params }) => ({
-    type: "JobCompleted",
-    operation: decodeJobOperation(params),
-    stats: params,
-  })),
-  subscription(events.blockJob, ({ dst, type, status }) => ({
-    type: "BlockJob",
-    disk: dst,
-    job: nameOf(BlockJobType, type),
-    status: nameOf(BlockJobStatus, status),
-  })),
-  subscription(events.pmWakeup, () => ({ type: "PMWakeup" })),
-  subscription(events.pmSuspend, () => ({ type: "PMSuspend" })),
-];
+export type SessionEvent = Connected | Disconnected | DaemonEvent;

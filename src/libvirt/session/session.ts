@@ -7,7 +7,7 @@ import { ConnectionError } from "../errors.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 import { Backoff, DEFAULT_RECONNECT } from "./backoff.ts";
 import type { ReconnectOptions } from "./backoff.ts";
-import type { Disconnected, DomainEvent, HypervisorInfo, SessionEvent } from "./session-event.ts";
+import type { DaemonEvent, Disconnected, HypervisorInfo, SessionEvent } from "./session-event.ts";
 import { Connections } from "./connections.ts";
 import type { WaitsFor } from "./connections.ts";
 import { listDomains } from "./list-domains.ts";
@@ -163,7 +163,7 @@ export class Session {
   async #synchronize(connections: Connections): Promise<void> {
     const { main } = connections;
     this.#set({ status: "Synchronizing", connections });
-    let early: DomainEvent[] | undefined = [];
+    let early: DaemonEvent[] | undefined = [];
     await subscribe(main, (event) => {
       if (early === undefined) {
         this.#tell(event);

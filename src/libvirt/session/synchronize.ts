@@ -3,8 +3,8 @@ import { LibvirtError } from "../errors.ts";
 import { events } from "../protocol/events.ts";
 import type { EventProcedure } from "../protocol/procedure.ts";
 import { procedures } from "../protocol/procedures.ts";
-import { subscriptions } from "./session-event.ts";
-import type { DomainEvent, HypervisorInfo } from "./session-event.ts";
+import type { DaemonEvent, HypervisorInfo } from "./session-event.ts";
+import { subscriptions } from "./subscriptions.ts";
 
 /**
  * Asks for all events and hands them on from the first. Throws when not even the lifecycle events are to be had.
@@ -14,7 +14,7 @@ import type { DomainEvent, HypervisorInfo } from "./session-event.ts";
  */
 export async function subscribe(
   connection: Connection,
-  onEvent: (event: DomainEvent) => void,
+  onEvent: (event: DaemonEvent) => void,
 ): Promise<void> {
   for (const { event, listen } of subscriptions) {
     listen(connection, onEvent);
@@ -24,9 +24,10 @@ export async function subscribe(
 
 async function register(connection: Connection, event: EventProcedure<unknown>): Promise<void> {
   try {
-    await connection.call(procedures.connectDomainEventCallbackRegisterAny, { eventId: event.eventId });
+    await connection.call(event.registration, { eventId: event.eventId });
   } catch (cause) {
-    // A driver or a daemon that does not know an event can do without it; without lifecycle it would be blind.
+    // A driver or a daemon that does not know an event can do without it, and so can one that has no networks, storage,
+    // devices or secrets, or finds the daemon of theirs not running; without lifecycle it would be blind.
     if (event === events.lifecycle || !(cause instanceof LibvirtError)) {
       throw cause;
     }

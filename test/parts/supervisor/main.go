@@ -1,14 +1,16 @@
 // Command supervisor runs one command, and answers for everything that the
 // command leaves behind:
 //
-//	supervisor [-bind SRC:DST]... [-remove DIR] -- COMMAND [ARGUMENT]...
+//	supervisor [-bind SRC:DST]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...
 //
 // It is a child subreaper: a process whose parent is gone becomes its child and
 // is reaped at once. libvirt waits for QEMU's process to be gone before it says
 // that a guest has stopped, and the init of a container may be seconds late.
 //
 // With -bind it runs the command in a mount namespace of its own, where SRC is
-// seen at DST; a system-wide daemon then has directories of its own.
+// seen at DST; a system-wide daemon then has directories of its own. With -network
+// it has a network of its own, too, with nothing but a loopback device: whatever
+// bridges and filters it makes go with it.
 //
 // It is told what to do by lines on its stdin, and says by lines on its stdout
 // what happened:
@@ -36,6 +38,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 )
 
 const prSetChildSubreaper = 36
@@ -55,10 +58,11 @@ func main() {
 		binds = append(binds, bind)
 		return nil
 	})
+	network := flag.Bool("network", false, "a network of its own")
 	remove := flag.String("remove", "", "a directory to remove at the end")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fail("usage: supervisor [-bind SRC:DST]... [-remove DIR] -- COMMAND [ARGUMENT]...")
+		fail("usage: supervisor [-bind SRC:DST]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...")
 	}
 	command, err := exec.LookPath(flag.Arg(0))
 	if err != nil {
@@ -67,7 +71,7 @@ func main() {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0); errno != 0 {
 		fail("become a child subreaper: %v", errno)
 	}
-	if err := mount(binds); err != nil {
+	if err := mount(binds, *network); err != nil {
 		fail("%v", err)
 	}
 
@@ -93,9 +97,10 @@ func main() {
 }
 
 // mount makes a mount namespace of our own and binds each SRC:DST in it. Private
-// propagation keeps the mounts from being seen outside.
-func mount(binds []string) error {
-	if len(binds) == 0 {
+// propagation keeps the mounts from being seen outside. A network of our own needs one
+// as well: /sys shows the devices of the network in which it was mounted.
+func mount(binds []string, network bool) error {
+	if len(binds) == 0 && !network {
 		return nil
 	}
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
@@ -103,6 +108,11 @@ func mount(binds []string) error {
 	}
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("private mounts: %w", err)
+	}
+	if network {
+		if err := ownNetwork(); err != nil {
+			return err
+		}
 	}
 	for _, bind := range binds {
 		source, target, found := strings.Cut(bind, ":")
@@ -116,6 +126,32 @@ func mount(binds []string) error {
 		if err := syscall.Mount(source, target, "", syscall.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s to %s: %w", source, target, err)
 		}
+	}
+	return nil
+}
+
+// ownNetwork makes a network namespace and brings its loopback device up.
+func ownNetwork() error {
+	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("network namespace (needs root): %w", err)
+	}
+	if err := syscall.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+		return fmt.Errorf("/sys of the network namespace: %w", err)
+	}
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	if err != nil {
+		return fmt.Errorf("loopback device: %w", err)
+	}
+	defer syscall.Close(socket)
+	request := struct {
+		name  [syscall.IFNAMSIZ]byte
+		flags uint16
+		_     [22]byte
+	}{flags: syscall.IFF_UP}
+	copy(request.name[:], "lo")
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(socket), syscall.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request)))
+	if errno != 0 {
+		return fmt.Errorf("loopback device: %w", errno)
 	}
 	return nil
 }

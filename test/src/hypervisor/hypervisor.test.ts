@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once, EventEmitter } from "node:events";
 import { describe, test } from "node:test";
-import { ErrorCode, events, procedures, Session } from "libvirt";
+import { ErrorCode, events, hostEvents, procedures, Session } from "libvirt";
 import type { Look, Outcome } from "../../../controller/ports.ts";
 import { LibvirtHypervisor } from "../../../src/hypervisor/hypervisor.ts";
 import { connectionProcedures as opening } from "../../../src/libvirt/protocol/procedures.ts";
@@ -34,7 +34,7 @@ class OneDomain implements AsyncDisposable {
     void this.#serve();
     this.hypervisor = new LibvirtHypervisor(
       (listener) => new Session(daemon.uri, { listener }),
-      (changed) => this.#changes.emit(changed === "All" ? "all" : changed.name),
+      (changed) => this.#changes.emit(typeof changed === "string" ? changed : changed.name),
     );
   }
 
@@ -44,17 +44,23 @@ class OneDomain implements AsyncDisposable {
 
   /** Connects, and resolves when the controller has been told. */
   async connect(): Promise<void> {
-    const told = once(this.#changes, "all");
+    const told = once(this.#changes, "All");
     this.hypervisor.start();
     await told;
   }
 
-  /** Resolves when the controller is told that the domain wants to be looked at. */
-  async changed(): Promise<void> {
-    await once(this.#changes, "vm");
+  /** Resolves when the controller is told that the domain, or what depends on the host, wants to be looked at. */
+  async changed(what: "vm" | "Host" = "vm"): Promise<void> {
+    await once(this.#changes, what);
   }
 
   /** Tells all connections that listen; the client drops what it did not register for. */
+  networkStarted(): void {
+    const change = { callbackId: 0, net: { name: "default", uuid }, event: 2, detail: 0 };
+    for (const client of this.#clients) client.event(hostEvents.networkLifecycle, change);
+  }
+
+  /** The same. */
   stopped(): void {
     for (const client of this.#clients)
       client.event(events.lifecycle, { callbackId: 0, dom: this.dom, event: 5, detail: 0 });
@@ -158,6 +164,16 @@ test("a domain that was listed as running and is found dead without an event is 
   const glance = await world.hypervisor.glance(reference);
   assert.ok(glance.kind === "Present");
   assert.equal(glance.domain.state, "Shutoff");
+});
+
+test("a change of what the host has is told as one of no domain, and leaves the domains as they are", async () => {
+  await using world = await OneDomain.start();
+  await world.connect();
+  const before = await world.hypervisor.glance(reference);
+  const changed = world.changed("Host");
+  world.networkStarted();
+  await changed;
+  assert.deepEqual(await world.hypervisor.glance(reference), before);
 });
 
 describe("a guest agent", () => {

@@ -4,7 +4,8 @@ import { ApiError, MalformedResponseError, UnreachableError } from "../../../src
 import { Reflector, type ReflectorOptions } from "../../../src/kubernetes/reflector.ts";
 import type { KubernetesObject } from "../../../src/kubernetes/resource.ts";
 import { ManualClock } from "./manual-clock.ts";
-import { ScriptedServer } from "./scripted-server.ts";
+import { type Exchange, ScriptedServer } from "./scripted-server.ts";
+import { Told } from "./told.ts";
 
 const TYPE = { group: "test.warmboot.dev", version: "v1", kind: "Widget", plural: "widgets" };
 
@@ -50,35 +51,6 @@ async function reflecting(options: Partial<ReflectorOptions<KubernetesObject>> =
   };
 }
 
-/** What was told so far, for a test to wait for the next of it. */
-class Told<T> {
-  readonly #told: T[] = [];
-  readonly #waiting: ((value: T) => void)[] = [];
-
-  add(value: T): void {
-    const waiter = this.#waiting.shift();
-    if (waiter === undefined) this.#told.push(value);
-    else waiter(value);
-  }
-
-  next(): Promise<T> {
-    const value = this.#told.shift();
-    return value === undefined
-      ? new Promise((resolve) => this.#waiting.push(resolve))
-      : Promise.resolve(value);
-  }
-
-  async take(count: number): Promise<T[]> {
-    const values: T[] = [];
-    while (values.length < count) values.push(await this.next());
-    return values;
-  }
-
-  get rest(): number {
-    return this.#told.length;
-  }
-}
-
 test("A list is read in pages without a resourceVersion, and watched from where it stood", async () => {
   await using world = await reflecting();
   const { server, reflector, told } = world;
@@ -109,6 +81,29 @@ test("A list is read in pages without a resourceVersion, and watched from where 
     "Deleted b/2",
   ]);
   assert.deepEqual([...reflector.store.keys()].toSorted(), ["default/a", "default/c"]);
+});
+
+test("Every request asks for the selected objects only, the look at how far the server is, too", async () => {
+  let watches = 0;
+  const selection = { labelSelector: "a=b", fieldSelector: "c=d" };
+  await using world = await reflecting({ ...selection, pageSize: 7, onWatch: () => (watches += 1) });
+  const { server, errors } = world;
+  const selected = ({ query }: Exchange) =>
+    Object.fromEntries(["labelSelector", "fieldSelector"].map((name) => [name, query.get(name)]));
+  const first = await server.next();
+  assert.deepEqual(selected(first), selection);
+  assert.equal(first.query.get("limit"), "7");
+  first.answer(200, list(10));
+  const watch = await server.next();
+  assert.deepEqual(selected(watch), selection);
+  assert.equal(watches, 0);
+  watch.send({ type: "ADDED", object: widget("a", "1", 11) });
+  assert.deepEqual(await world.told.take(2), ["synced", "Added a/1"]);
+  assert.equal(watches, 1, "told once the API server has accepted the watch");
+  watch.cut();
+  await errors.next();
+  const verify = await server.next();
+  assert.deepEqual(selected(verify), selection);
 });
 
 test("A watch that the server ends is resumed from the last event or bookmark, without a list", async () => {

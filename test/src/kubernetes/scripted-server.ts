@@ -63,10 +63,12 @@ export class Exchange {
   }
 }
 
+type Fits = (exchange: Exchange) => boolean;
+
 /** A server that stands in for the API server where the real one cannot be made to misbehave. */
 export class ScriptedServer implements AsyncDisposable {
   readonly #server = createServer((request, response) => void this.#arrived(request, response));
-  readonly #waiting: ((exchange: Exchange) => void)[] = [];
+  readonly #waiting: { fits: Fits; take: (exchange: Exchange) => void }[] = [];
   readonly #arrivals: Exchange[] = [];
   connections = 0;
 
@@ -83,11 +85,12 @@ export class ScriptedServer implements AsyncDisposable {
     return `http://127.0.0.1:${port}`;
   }
 
-  /** The next request that nobody has taken yet. */
-  next(): Promise<Exchange> {
-    const arrived = this.#arrivals.shift();
+  /** The next request that nobody has taken yet, of those that fit. */
+  next(fits: Fits = () => true): Promise<Exchange> {
+    const index = this.#arrivals.findIndex(fits);
+    const [arrived] = index < 0 ? [] : this.#arrivals.splice(index, 1);
     if (arrived !== undefined) return Promise.resolve(arrived);
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((take) => this.#waiting.push({ fits, take }));
   }
 
   /** A client of this server. */
@@ -103,9 +106,10 @@ export class ScriptedServer implements AsyncDisposable {
 
   async #arrived(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const exchange = new Exchange(request, response, await text(request));
-    const waiter = this.#waiting.shift();
+    const index = this.#waiting.findIndex(({ fits }) => fits(exchange));
+    const [waiter] = index < 0 ? [] : this.#waiting.splice(index, 1);
     if (waiter === undefined) this.#arrivals.push(exchange);
-    else waiter(exchange);
+    else waiter.take(exchange);
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 
-import { AddressError, Connection, ConnectionError, Session, events, procedures } from "libvirt";
+import { AddressError, Connection, ConnectionError, Session, events, hostEvents, procedures } from "libvirt";
 import type { Connected, Disconnected, SessionOptions } from "libvirt";
 
 import { connectionProcedures as opening } from "../../../src/libvirt/protocol/procedures.ts";
@@ -109,14 +109,39 @@ describe("a session that connects", () => {
     await using heard = hear();
     const client = await daemon.accept();
     await client.open();
-    const register = procedures.connectDomainEventCallbackRegisterAny;
-    for (const { eventId } of Object.values(events)) {
-      const { serial } = await client.nextCall(register);
+    for (const { registration, eventId } of Object.values({ ...events, ...hostEvents })) {
+      const { serial } = await client.nextCall(registration);
       // Anything that was sent along would come before it.
       await client.nextIsPong();
-      client.reply(register, serial, { callbackId: eventId });
+      client.reply(registration, serial, { callbackId: eventId });
     }
     void client.serve(ordinary);
+    await heard.next("Connected");
+  });
+
+  it("registers for what the host has, all of it, before it lists", async () => {
+    await using heard = hear();
+    const registered: string[] = [];
+    const registering = ["Network", "StoragePool", "NodeDevice", "Secret"] as const;
+    await serveNext(
+      ...registering.map((object) =>
+        rule(procedures[`connect${object}EventRegisterAny`], (args: { eventId: number }) => {
+          registered.push(`${object} ${Object.values(args).join(" ")}`);
+          return { callbackId: 0 };
+        }),
+      ),
+      rule(procedures.connectGetAllDomainStats, () => {
+        assert.deepEqual(registered.toSorted(), [
+          "Network 0 ",
+          "NodeDevice 0 ",
+          "Secret 0 ",
+          "Secret 1 ",
+          "StoragePool 0 ",
+          "StoragePool 1 ",
+        ]);
+        return { retStats: [] };
+      }),
+    );
     await heard.next("Connected");
   });
 
@@ -247,6 +272,37 @@ describe("an event", () => {
       { type: "BlockJob", domain: dom, disk: "vda", job: "Copy", status: "Ready" },
       { type: "PMWakeup", domain: dom },
       { type: "PMSuspend", domain: dom },
+    ]);
+  });
+
+  it("about what the host has is told with the object's name, a secret's with its UUID", async () => {
+    await using heard = hear();
+    const client = await serveNext();
+    await heard.next("Connected");
+    const about = { callbackId: 1, detail: 0 };
+    const { uuid } = dom;
+    const secret = { uuid, usageType: 1, usageId: "/disk" };
+    client.event(hostEvents.networkLifecycle, { ...about, net: { name: "default", uuid }, event: 3 });
+    client.event(hostEvents.storagePoolLifecycle, { ...about, pool: { name: "images", uuid }, event: 2 });
+    client.event(hostEvents.storagePoolRefresh, { callbackId: 1, pool: { name: "images", uuid } });
+    client.event(hostEvents.nodeDeviceLifecycle, { ...about, dev: { name: "pci_0000_02_10_7" }, event: 1 });
+    client.event(hostEvents.secretLifecycle, { ...about, secret, event: 1 });
+    client.event(hostEvents.secretLifecycle, { ...about, secret, event: 77 });
+    client.event(hostEvents.secretValueChanged, { callbackId: 1, secret });
+    await heard.session.call(procedures.connectGetHostname, {});
+    const told = heard.pending.map((event) => {
+      assert.equal(event.type, "HostChange");
+      const { object, name, event: what } = event;
+      return `${object} ${name} ${what}`;
+    });
+    assert.deepEqual(told, [
+      "Network default Stopped",
+      "StoragePool images Started",
+      "StoragePool images Refreshed",
+      "NodeDevice pci_0000_02_10_7 Deleted",
+      `Secret ${uuid} Undefined`,
+      `Secret ${uuid} Unknown`,
+      `Secret ${uuid} ValueChanged`,
     ]);
   });
 

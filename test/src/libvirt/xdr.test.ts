@@ -5,13 +5,14 @@ import * as fc from "fast-check";
 
 import { ProtocolError } from "../../../src/libvirt/errors.ts";
 import { decodeWhole } from "../../../src/libvirt/xdr/decode.ts";
-import { events } from "../../../src/libvirt/protocol/events.ts";
+import { events, hostEvents } from "../../../src/libvirt/protocol/events.ts";
 import { connectionProcedures, procedures } from "../../../src/libvirt/protocol/procedures.ts";
 import { domain, domainStats, remoteError, typedParam, uuid } from "../../../src/libvirt/protocol/types.ts";
 import type { Codec } from "../../../src/libvirt/xdr/codec.ts";
 import { array, optional, struct, union } from "../../../src/libvirt/xdr/compound.ts";
 import {
   bool,
+  charVector,
   double,
   fixedOpaque,
   hyper,
@@ -44,6 +45,7 @@ const codecs: Record<string, Codec<unknown>> = {
   double,
   bool,
   "string of 5 bytes": string(5),
+  "vector of 5 chars": charVector(5),
   "fixed opaque": fixedOpaque(7),
   opaque: opaque(50),
   "optional uint": optional(uint),
@@ -60,7 +62,7 @@ for (const procedure of Object.values({ ...procedures, ...connectionProcedures }
   codecs[`${procedure.name} arguments`] = procedure.args;
   codecs[`${procedure.name} result`] = procedure.result;
 }
-for (const event of Object.values(events)) {
+for (const event of Object.values({ ...events, ...hostEvents })) {
   codecs[`${event.name} event`] = event.payload;
 }
 
@@ -153,6 +155,8 @@ describe("what XDR forbids", () => {
   const forbidden: Record<string, readonly [codec: Codec<unknown>, input: Buffer, message: RegExp]> = {
     "a bool of 2": [bool, bytes(2), /neither 0 nor 1/],
     "an optional's flag of 2": [optional(uint), bytes(2, 0), /neither 0 nor 1/],
+    "a char of 256": [charVector(1), bytes(256), /no char/],
+    "a char of -129": [charVector(1), bytes(-129), /no char/],
     "padding that is not zero": [string(9), Buffer.from([0, 0, 0, 1, 97, 0, 0, 1]), /padding/],
     "a case that the union does not have": [typedParam, bytes(0, 8, 0), /no case/],
   };
@@ -172,6 +176,8 @@ describe("what cannot be sent", () => {
     "a hyper above 2^63-1": [hyper, 2n ** 63n, /out of range|range/],
     "a string beyond its bound, counted in bytes": [string(5), "ääa€", /bound of 5/],
     "a string with U+0000, which C would cut off there": [string(5), "a\0b", /U\+0000/],
+    "a text beyond its vector of chars": [charVector(2), "aä", /bound of 2/],
+    "a text with U+0000 in a vector of chars": [charVector(9), "a\0b", /U\+0000/],
     "an opaque of another length": [fixedOpaque(4), new Uint8Array(3), /4 bytes/],
     "more items than the bound": [array(uint, 2), [1, 2, 3], /bound of 2/],
     "a UUID without its form": [uuid, "6695eb01", /not a UUID/],
@@ -214,6 +220,13 @@ describe("layouts as libvirt writes them", () => {
   it("a typed parameter is its name, its type and its value", () => {
     const encoded = encode(typedParam, { field: "abc", value: { type: "uhyper", value: 5n } });
     assert.equal(encoded.toString("hex"), "0000000361626300000000040000000000000005");
+  });
+
+  it("a vector of chars has four bytes for each, with a sign or without, and its text ends at the first 0", () => {
+    const encoded = encode(charVector(4), "ä");
+    assert.deepEqual(encoded, bytes(0xc3, 0xa4, 0, 0));
+    assert.equal(decodeWhole(charVector(4), bytes(0xc3 - 256, 0xa4 - 256, 0, 97)), "ä");
+    assert.equal(decodeWhole(charVector(2), bytes(97, 98)), "ab");
   });
 
   it("a name that is not UTF-8 is read with U+FFFD in the odd places", () => {

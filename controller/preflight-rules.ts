@@ -1,0 +1,171 @@
+import { longestFindingText, mostListed, type DetachedVolume } from "../crds/machine.ts";
+import { endsInPlace, inStage, needsPreflight, type Attempt, type TriedRepair } from "./attempt.ts";
+import type { AttemptSubject, ResourceRuling, Ruling, Subject, Verdict } from "./decision.ts";
+import { repairKey, repaired, type Finding, type Repair } from "./finding.ts";
+import { lookAgainMs } from "./obstacle.ts";
+import type { Definition, Instant, NextStart } from "./ports.ts";
+
+/** What is known of the next start, and of the attempt that needs it. */
+interface Preparation {
+  attempt: Attempt;
+  definition: Definition;
+  next: NextStart | undefined;
+  now: Instant;
+}
+
+/**
+ * Nothing happens to a guest before all that its next start needs was seen to be there. What can be mended is mended
+ * first; what cannot leaves the guest alone, or off, until it is. Disks that cannot be had are left out where the policy
+ * allows it.
+ */
+export function preflight(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, policy, definition, next, now, domain } = subject;
+  const isInPlace = domain.id !== undefined && endsInPlace(attempt, policy) && attempt.resetRefused !== true;
+  if (isInPlace || !needsPreflight(attempt, now)) return undefined;
+  const verdict = unready({ attempt, definition, next, now }, (finding) => isLeftOut(subject, finding));
+  if (verdict !== undefined) return { verdict };
+  const leftOut = (next?.findings ?? []).filter((finding) => isLeftOut(subject, finding));
+  return { attempt: { ...attempt, preflightPassedAt: now, leftOut: detachedBy(leftOut) } };
+}
+
+/** A domain that is not there is defined as its resource says, once all is there that its start needs. */
+export function defineMissing(subject: Subject): ResourceRuling | undefined {
+  const { attempt, definition, domain, now } = subject;
+  if (domain.kind !== "Missing" || attempt === undefined || definition.kind !== "Given") return undefined;
+  // What it was marked with is gone together with it.
+  const unmarked = { ...inStage(attempt, "Preparing", now), marked: false };
+  const verdict = unready({ attempt: unmarked, definition, next: domain.next, now }, () => false);
+  if (verdict !== undefined) return { verdict, attempt: unmarked };
+  return {
+    verdict: defineVerdict(
+      definition,
+      "the domain is not there, and is defined as spec.definition says",
+      false,
+    ),
+    attempt: unmarked,
+  };
+}
+
+/**
+ * libvirt takes the definition before anything happens to the guest; the running boot does not change by it. A
+ * transient domain is defined, so that it is there once its guest is off.
+ */
+export function define({
+  attempt,
+  persistent,
+  definition,
+  next,
+  policy,
+}: AttemptSubject): Ruling | undefined {
+  if (!persistent) {
+    const which = definition.kind === "Given" ? "as spec.definition says" : "from its own XML";
+    const message = `the domain is transient, and is defined ${which}: otherwise it would be gone once it is off`;
+    return { verdict: defineVerdict(definition, message, false) };
+  }
+  if (next?.isToBeDefined !== true || endsInPlace(attempt, policy)) return undefined;
+  const message = "spec.definition becomes the domain's configuration, for its next start";
+  return { verdict: defineVerdict(definition, message, true) };
+}
+
+function defineVerdict(definition: Definition, message: string, replaces: boolean): Verdict {
+  return {
+    kind: "Act",
+    effect: {
+      kind: "Define",
+      definition: definition.kind === "Given" ? definition.xml : undefined,
+      replaces,
+    },
+    reason: "Preparing",
+    message,
+    announce: true,
+    notice: { type: "Normal", reason: "DomainDefined", action: "Define", note: message },
+  };
+}
+
+/** What has to be done or waited for before the next start can succeed; undefined where it can. */
+function unready(
+  { attempt, definition, next, now }: Preparation,
+  isAccepted: (finding: Finding) => boolean,
+): Verdict | undefined {
+  if (next?.findings === undefined) {
+    const message = "what the next start needs is looked at";
+    return { kind: "Look", reason: "Preparing", message };
+  }
+  const findings = [...unavailableDefinition(definition), ...next.findings];
+  const mendable = findings.find(({ repair }) => repair !== undefined && !wasTried(attempt, repair, now));
+  if (mendable?.repair !== undefined) return repairVerdict(mendable, mendable.repair);
+  const open = findings.filter((finding) => !isAccepted(finding)).map((one) => withRefusal(one, attempt));
+  return open.length === 0 ? undefined : preflightFailed(open, now);
+}
+
+function preflightFailed(findings: Finding[], now: Instant): Verdict {
+  const [first] = findings;
+  const others = findings.length > 1 ? ` (and ${findings.length - 1} more, see status.findings)` : "";
+  return {
+    kind: "Blocked",
+    reason: "PreflightFailed",
+    message: `the domain could not start again, so nothing is done to it: ${first?.message}${others}; ${first?.remedy}`,
+    // No event tells that a file is back.
+    untilMs: lookAgainMs(now),
+    findings: findings.slice(0, mostListed),
+  };
+}
+
+function repairVerdict({ message }: Finding, repair: Repair): Verdict {
+  const note = `${message}; mending it: ${repairKey(repair)}`;
+  return {
+    kind: "Act",
+    effect: { kind: "Repair", repair },
+    reason: "Preparing",
+    message: note,
+    announce: true,
+    notice: { type: "Normal", reason: "StartRepaired", action: "Repair", note },
+  };
+}
+
+/** Where the resource points to a definition that is not there. */
+function unavailableDefinition(definition: Definition): Finding[] {
+  if (definition.kind !== "Unavailable") return [];
+  const { message } = definition;
+  const remedy = "correct spec.definition or what it refers to; a change is noticed by itself";
+  return [{ reason: "DefinitionUnavailable", path: "spec.definition", message, remedy }];
+}
+
+/** A repair that did not help is tried again no sooner than one looks again. */
+function wasTried({ repairs: tried }: Attempt, repair: Repair, now: Instant): boolean {
+  return tried.some((one) => repairKey(one.repair) === repairKey(repair) && !isOld(one, now));
+}
+
+function isOld({ atMs }: TriedRepair, { monotonicMs }: Instant): boolean {
+  return lookAgainMs({ epochMs: 0, monotonicMs: atMs }) <= monotonicMs;
+}
+
+/** A finding with what libvirt had against mending it. */
+function withRefusal(finding: Finding, { repairs: tried }: Attempt): Finding {
+  const { repair, message } = finding;
+  if (repair === undefined) return finding;
+  const refusal = tried.find((one) => repairKey(one.repair) === repairKey(repair))?.refusal;
+  return refusal === undefined
+    ? finding
+    : { ...finding, message: `${message}, and libvirt says: ${refusal}` };
+}
+
+function isLeftOut({ policy }: AttemptSubject, { disk }: Finding): boolean {
+  return policy.onUnavailableVolume === "Detach" && disk !== undefined;
+}
+
+/** Each disk once, with the first thing that is wrong with it. */
+function detachedBy(findings: Finding[]): DetachedVolume[] {
+  const byDisk = new Map<string, DetachedVolume>();
+  for (const { disk, reason, message } of findings) {
+    if (disk !== undefined && !byDisk.has(disk))
+      byDisk.set(disk, { disk, reason, message: message.slice(0, longestFindingText) });
+  }
+  return [...byDisk.values()].slice(0, mostListed);
+}
+
+/** What was mended, in the words of the status. */
+export function repairsOf({ repairs: tried }: Attempt): string[] | undefined {
+  const done = tried.filter(({ refusal }) => refusal === undefined).map(({ repair }) => repaired(repair));
+  return done.length === 0 ? undefined : done.slice(0, mostListed);
+}

@@ -1,0 +1,302 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Finding } from "../../controller/finding.ts";
+import type { World } from "../simulation/world.ts";
+import { condition, effects, ends, lastRestart, settledWorld } from "./settled-world.ts";
+
+const hard = { restartPolicy: { mode: "Hard" } };
+const detach = { restartPolicy: { mode: "Hard", onUnavailableVolume: "Detach" } };
+
+const diskMissing: Finding = {
+  reason: "DiskMissing",
+  path: "devices/disk[2]/source",
+  message: "disk vdb: /images/vdb.qcow2 does not exist",
+  remedy: "put it back",
+  disk: "vdb",
+};
+const poolInactive: Finding = {
+  reason: "PoolInactive",
+  path: "devices/disk[1]/source",
+  message: "pool images is not active",
+  remedy: "virsh pool-start images",
+  repair: { kind: "StartPool", pool: "images" },
+};
+const networkInactive: Finding = {
+  reason: "NetworkInactive",
+  path: "devices/interface[1]/source",
+  message: "network lab is not active",
+  remedy: "virsh net-start lab",
+  repair: { kind: "StartNetwork", network: "lab" },
+};
+
+const reasons = (world: World) => world.api.notices.map(({ reason }) => reason);
+
+async function requested(spec: Record<string, unknown>, lacks: Finding[], off = false): Promise<World> {
+  const world = await settledWorld(spec, { off });
+  world.hypervisor.host.lacks = lacks;
+  world.api.apply({ restartGeneration: 1 });
+  return world;
+}
+
+describe("what a start needs is there before anything happens to the guest", () => {
+  for (const [mode, done] of [
+    ["Hard", "Mark Destroy Start Settle"],
+    ["Soft", "Mark Shutdown Start Settle"],
+    ["Auto", "Mark Shutdown Start Settle"],
+  ])
+    test(`mode ${mode}: what can be mended is mended first, told by an Event each and named in the record`, async () => {
+      const world = await requested({ restartPolicy: { mode } }, [poolInactive, networkInactive]);
+      await world.settle();
+      assert.equal(effects(world), `Repair Repair ${done}`);
+      assert.deepEqual(world.hypervisor.host.repaired, ["StartPool images", "StartNetwork lab"]);
+      assert.equal(world.status.lastRestart?.result, "Succeeded");
+      assert.deepEqual(world.status.lastRestart.repairs, ["started pool images", "started network lab"]);
+      assert.deepEqual(reasons(world).slice(0, 2), ["StartRepaired", "StartRepaired"]);
+    });
+
+  for (const [what, off] of [
+    ["a guest keeps running", false],
+    ["a domain that is off stays off", true],
+  ] as const)
+    test(`what cannot be mended is told with its remedy, and ${what} until it is`, async () => {
+      const world = await requested(hard, [{ ...diskMissing, disk: undefined }], off);
+      await world.settle(3_600_000);
+      assert.equal(effects(world), "");
+      assert.equal(condition(world, "Stalled"), "True PreflightFailed");
+      assert.equal(condition(world, "Reconciling"), "absent");
+      const { repair: _none, disk: _any, ...told } = diskMissing;
+      assert.deepEqual(world.status.findings, [told]);
+      assert.match(world.status.conditions?.[0]?.message ?? "", /vdb.qcow2 does not exist.*put it back/);
+      assert.deepEqual(reasons(world), ["RestartBlocked"]);
+      assert.equal(world.status.observedRestartGeneration, 0);
+      world.hypervisor.host.lacks = [];
+      await world.settle(60_000);
+      assert.equal(lastRestart(world), off ? "Succeeded Start" : "Succeeded Hard");
+      assert.equal(world.status.findings, undefined);
+      assert.equal(condition(world, "Ready"), "True Restarted");
+    });
+
+  test("a repair that libvirt refuses is told, and tried again a minute later", async () => {
+    const world = await settledWorld(hard);
+    const { host } = world.hypervisor;
+    host.lacks = [networkInactive];
+    host.refusedRepairs.set("StartNetwork lab", "bridge virbr7 is taken");
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(59_000);
+    assert.equal(effects(world), "Repair");
+    assert.match(world.status.findings?.[0]?.message ?? "", /bridge virbr7 is taken/);
+    host.refusedRepairs.clear();
+    await world.settle();
+    assert.equal(effects(world), "Repair Repair Mark Destroy Start Settle");
+  });
+
+  test("a request that waits for a host fails at its deadline, and the guest was never touched", async () => {
+    const world = await requested({ restartPolicy: { mode: "Hard", deadlineSeconds: 90 } }, [diskMissing]);
+    await world.settle();
+    assert.equal(lastRestart(world), "Failed DeadlineExceeded");
+    assert.equal(effects(world), "");
+    assert.match(world.status.lastRestart?.message ?? "", /vdb.qcow2/);
+  });
+
+  test("a deaf guest that lost its disk while it was asked keeps its power", async () => {
+    const world = await settledWorld({}, { guest: { kind: "Deaf" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(60_000);
+    world.hypervisor.host.lacks = [diskMissing];
+    await world.settle(600_000);
+    assert.deepEqual(ends(world), [undefined]);
+    assert.equal(condition(world, "Stalled"), "True PreflightFailed");
+    world.hypervisor.host.lacks = [];
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Hard");
+  });
+
+  test("a restart in place needs nothing of the host", async () => {
+    const policy = { mode: "Soft", soft: { via: "Reboot" } };
+    const world = await requested({ restartPolicy: policy }, [diskMissing]);
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Soft");
+  });
+});
+
+describe("a start that fails after the guest has gone off", () => {
+  test("is tried again at once when what went away meanwhile is mended", async () => {
+    const world = await settledWorld();
+    const { hypervisor } = world;
+    hypervisor.beforeEffect = (effect) => {
+      if (effect === "Start" && hypervisor.host.repaired.length === 0)
+        hypervisor.host.lacks = [networkInactive];
+    };
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.equal(effects(world), "Mark Shutdown Start Repair Start Settle");
+    assert.equal(lastRestart(world), "Succeeded Soft");
+    assert.deepEqual(world.status.lastRestart?.repairs, ["started network lab"]);
+  });
+
+  test("waits for what cannot be mended, and the guest is started when it is there again", async () => {
+    const world = await settledWorld();
+    const { hypervisor } = world;
+    hypervisor.beforeEffect = (effect) => {
+      if (effect === "Shutdown") hypervisor.host.lacks = [diskMissing];
+    };
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(600_000);
+    assert.equal(effects(world), "Mark Shutdown Start");
+    assert.equal(condition(world, "Stalled"), "True PreflightFailed");
+    hypervisor.host.lacks = [];
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Soft");
+  });
+});
+
+describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
+  test("is left out, told, and plugged in when it is back", async () => {
+    const world = await requested(detach, [diskMissing]);
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Hard");
+    assert.match(world.status.lastRestart?.message ?? "", /without vdb/);
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+    assert.equal(condition(world, "RestartRequired"), "True ConfigurationChanged");
+    assert.deepEqual(world.status.detachedVolumes, [
+      { disk: "vdb", reason: "DiskMissing", message: diskMissing.message },
+    ]);
+    world.hypervisor.host.lacks = [];
+    await world.rest(60_000);
+    assert.equal(effects(world), "Mark Destroy Start Settle AttachDisk");
+    assert.equal(condition(world, "VolumesDegraded"), "absent");
+    assert.equal(world.status.detachedVolumes, undefined);
+    assert.equal(condition(world, "RestartRequired"), "False UpToDate");
+  });
+
+  test("comes back at the next restart, where libvirt cannot plug it in", async () => {
+    const world = await requested(detach, [diskMissing]);
+    world.hypervisor.host.unpluggable.add("vdb");
+    await world.settle();
+    world.hypervisor.host.lacks = [];
+    await world.rest(60_000);
+    await world.rest(60_000);
+    assert.equal(effects(world), "Mark Destroy Start Settle AttachDisk");
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.equal(condition(world, "VolumesDegraded"), "absent");
+    assert.deepEqual(world.hypervisor.running?.startedWith.without, []);
+  });
+
+  test("is not left out where it is the boot disk", async () => {
+    const world = await requested(detach, [{ ...diskMissing, disk: undefined }]);
+    await world.settle(600_000);
+    assert.equal(effects(world), "");
+    assert.equal(condition(world, "Stalled"), "True PreflightFailed");
+  });
+
+  test("is had again when somebody else starts the domain", async () => {
+    const world = await requested(detach, [diskMissing]);
+    await world.settle();
+    world.hypervisor.host.lacks = [];
+    world.hypervisor.stop("Destroyed");
+    await world.settle();
+    world.hypervisor.start();
+    await world.settle();
+    assert.equal(condition(world, "VolumesDegraded"), "absent");
+  });
+});
+
+describe("a definition", () => {
+  const defined = (xml: string, more: object = {}) => ({ definition: { xml }, ...more });
+
+  test("that differs is told and restarts nothing; a restart makes it the configuration before the guest is asked", async () => {
+    const world = await settledWorld();
+    assert.equal(condition(world, "RestartRequired"), "False UpToDate");
+    world.api.apply(defined("second"));
+    await world.settle(3_600_000);
+    assert.equal(effects(world), "");
+    assert.equal(condition(world, "RestartRequired"), "True ConfigurationChanged");
+    assert.deepEqual(world.status.pendingChanges, ["first -> second"]);
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.equal(effects(world), "Define Mark Shutdown Start Settle");
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
+    assert.equal(condition(world, "RestartRequired"), "False UpToDate");
+    assert.deepEqual(world.status.pendingChanges, []);
+  });
+
+  test("that cannot be used leaves the guest alone", async () => {
+    const world = await settledWorld();
+    world.api.apply({ definition: { configMapKeyRef: { name: "vm", key: "xml" } }, restartGeneration: 1 });
+    await world.settle(600_000);
+    assert.equal(effects(world), "");
+    assert.equal(condition(world, "Stalled"), "True PreflightFailed");
+    assert.equal(condition(world, "RestartRequired"), "Unknown DefinitionUnavailable");
+    assert.equal(world.status.findings?.[0]?.reason, "DefinitionUnavailable");
+  });
+
+  test("that libvirt does not start makes way for the one before, and the result says so", async () => {
+    const world = await settledWorld();
+    world.hypervisor.host.unstartable.add("second");
+    world.api.apply(defined("second", { restartGeneration: 1 }));
+    await world.settle();
+    assert.equal(effects(world), "Define Mark Shutdown Start Start Start RollBack Start Settle");
+    assert.equal(lastRestart(world), "Failed Soft DefinitionRolledBack");
+    assert.match(world.status.lastRestart?.message ?? "", /cannot start second/);
+    const { startedAt, endedAt } = world.status.lastRestart ?? { startedAt: "", endedAt: "" };
+    assert.equal(Date.parse(endedAt) - Date.parse(startedAt), 3200);
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "first");
+    assert.equal(condition(world, "Stalled"), "True RestartFailed");
+    assert.equal(condition(world, "RestartRequired"), "True ConfigurationChanged");
+    assert.ok(reasons(world).includes("DefinitionRolledBack"));
+  });
+
+  test("that is rolled back by a process that dies is told as rolled back by the next one", async () => {
+    const world = await settledWorld();
+    world.hypervisor.host.unstartable.add("second");
+    world.hypervisor.beforeEffect = (effect) => {
+      if (effect === "Start" && world.hypervisor.host.configuration === "first") world.restartController();
+    };
+    world.api.apply(defined("second", { restartGeneration: 1 }));
+    await world.settle();
+    assert.equal(world.status.lastRestart?.reason, "DefinitionRolledBack");
+  });
+
+  test("brings back a domain that is gone when a restart is requested, and not before", async () => {
+    const world = await settledWorld(defined("first"), { off: true });
+    world.hypervisor.undefine();
+    await world.settle();
+    assert.equal(condition(world, "Bound"), "False DomainNotFound");
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Start");
+    assert.equal(condition(world, "Bound"), "True DomainFound");
+  });
+
+  test("brings back a domain that is undefined and goes off in the middle of its restart", async () => {
+    const world = await settledWorld(defined("first"), { guest: { kind: "Deaf" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    world.hypervisor.undefine();
+    world.hypervisor.stop("Destroyed");
+    await world.settle();
+    assert.equal(world.status.lastRestart?.result, "Succeeded");
+    assert.deepEqual(ends(world), ["Destroyed", undefined]);
+  });
+
+  test("is not applied by a restart in place", async () => {
+    const world = await settledWorld(defined("second", { restartPolicy: { soft: { via: "Reboot" } } }));
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle();
+    assert.equal(effects(world), "Mark Reboot Settle");
+    assert.equal(condition(world, "RestartRequired"), "True ConfigurationChanged");
+  });
+});
+
+describe("a change of the configuration that libvirt tells by no event", () => {
+  test("is found within five minutes, and costs no look before", async () => {
+    const world = await settledWorld();
+    world.hypervisor.host.configuration = "second";
+    await world.rest(200_000);
+    assert.equal(condition(world, "RestartRequired"), "False UpToDate");
+    await world.rest(100_000);
+    assert.equal(condition(world, "RestartRequired"), "True ConfigurationChanged");
+  });
+});
