@@ -243,7 +243,7 @@ export class LibvirtHypervisor implements Hypervisor {
         return performRepair(this.#session, effect.repair);
       case "Settle":
         await calls.perform(effect);
-        this.#configurations.forgetPrevious(domain);
+        if (effect.mark.definition !== undefined) this.#configurations.forgetPrevious(domain);
         return undefined;
       default:
         return calls.perform(effect);
