@@ -79,7 +79,11 @@ class Mending {
     try {
       if (clone !== undefined && source !== undefined) {
         const xml = formatXml(volumeXml(volume, capacity));
-        await this.call(procedures.storageVolCreateXmlFrom, { pool, xml, clonevol: source.vol, flags: 0 });
+        const args = { pool, xml, clonevol: source.vol, flags: 0 };
+        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args);
+        // A copy has the capacity of what was copied, whatever its XML says.
+        if (capacity !== undefined && capacity > source.capacity)
+          await this.call(procedures.storageVolResize, { vol, capacity, flags: 0 });
       } else {
         const path = source && (await this.call(procedures.storageVolGetPath, { vol: source.vol })).name;
         const xml = formatXml(volumeXml(volume, capacity, path));
