@@ -18,8 +18,6 @@ export async function performRepair(session: Caller, repair: Repair): Promise<vo
       return host.refreshPool(repair.pool);
     case "StartNetwork":
       return host.startNetwork(repair.network);
-    case "ReattachDevice":
-      return host.call(procedures.nodeDeviceReAttach, { name: repair.device }).then(() => undefined);
     case "StartDevice":
       return host.call(procedures.nodeDeviceCreate, { name: repair.device, flags: 0 }).then(() => undefined);
     case "CreateVolume":

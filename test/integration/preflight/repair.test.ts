@@ -106,7 +106,6 @@ suite("a repair of what is not there", () => {
     { kind: "StartPool", pool: "none" },
     { kind: "RefreshPool", pool: "none" },
     { kind: "StartNetwork", network: "none" },
-    { kind: "ReattachDevice", device: "none" },
     { kind: "StartDevice", device: "none" },
   ] as const) {
     test(`${repair.kind} is refused`, async () => {
