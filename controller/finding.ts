@@ -55,8 +55,6 @@ export type Repair =
   /** Has libvirt look anew at what a pool contains. */
   | { kind: "RefreshPool"; pool: string }
   | { kind: "StartNetwork"; network: string }
-  /** Gives a host device back to the host, so that it can be assigned. */
-  | { kind: "ReattachDevice"; device: string }
   /** Starts a mediated device that is defined. */
   | { kind: "StartDevice"; device: string }
   | { kind: "CreateVolume"; volume: DeclaredVolume };
@@ -73,7 +71,6 @@ function whatOf(repair: Repair): string {
       return repair.pool;
     case "StartNetwork":
       return repair.network;
-    case "ReattachDevice":
     case "StartDevice":
       return repair.device;
     case "CreateVolume":
@@ -92,8 +89,6 @@ export function repaired(repair: Repair): string {
       return `refreshed pool ${repair.pool}`;
     case "StartNetwork":
       return `started network ${repair.network}`;
-    case "ReattachDevice":
-      return `gave device ${repair.device} back to the host`;
     case "StartDevice":
       return `started device ${repair.device}`;
     case "CreateVolume":

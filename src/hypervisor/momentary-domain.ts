@@ -10,6 +10,7 @@ import {
   type Domain as LibvirtDomain,
   type Session,
 } from "libvirt";
+import { FileHangsError } from "./hanging-file.ts";
 import { isOurs, metadataOf, withMetadata } from "./metadata.ts";
 import { element, textOf, type XmlElement, type XmlNode } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
@@ -47,8 +48,10 @@ export async function withMomentaryDomain<T>(
   try {
     result = await use(dom);
   } catch (error) {
+    // Until a file that hangs is there again, libvirt would not answer the removal either.
+    if (error instanceof FileHangsError) void error.answered.then(() => removeQuietly(calls, dom));
     // What `use` has met says more than a removal that fails after it.
-    await remove(calls, dom).catch(() => undefined);
+    else await removeQuietly(calls, dom);
     throw isGone(error) ? new MomentaryDomainError(`${name} was removed while it was used`) : error;
   }
   await remove(calls, dom);
@@ -97,6 +100,10 @@ async function define(calls: Caller, xml: XmlElement, dom: LibvirtDomain): Promi
     if (error instanceof CallTimeoutError && error.sent) await remove(calls, dom).catch(() => undefined);
     throw error;
   }
+}
+
+async function removeQuietly(calls: Caller, dom: LibvirtDomain): Promise<void> {
+  await remove(calls, dom).catch(() => undefined);
 }
 
 /** The NVRAM file that the XML names may be another domain's: it stays. */

@@ -17,7 +17,7 @@ afterEach(() => removeDirectory(directory));
 
 const program = (name: string) => join(import.meta.dirname, "..", name);
 
-for (const step of ["A Kubernetes API server", "Three guests"]) {
+for (const step of ["A Kubernetes API server", "Five guests"]) {
   test(`Ctrl-C during the demo's step "${step}" removes everything at once, and is no failure`, async () => {
     // Everything that it starts has its files in here.
     const env = { ...process.env, TMPDIR: directory };

@@ -7,22 +7,21 @@ import {
   type XmlElement,
   type XmlNode,
 } from "../xml/element.ts";
+import { withMemoryOfStart } from "./memory.ts";
 import { sizeInWords } from "./quantity.ts";
 
 /** Attributes that are sizes where their element has a unit. */
 const sizeAttributes = new Set(["memory", "size"]);
 
-/** What is a size in KiB where it says no unit. */
-const sizesInKib = new Set(["memory", "currentMemory", "maxMemory"]);
-
 /**
- * A domain's XML in a form in which what means the same is the same: sizes in words instead of in units, lists whose
+ * A domain's XML in a form in which what means the same is the same: sizes in words instead of in units and rounded as a start
+ * rounds them, lists whose
  * order is their meaning as one text, and disks that libvirt lays a temporary file over as they are configured.
  */
 export function canonical(domain: XmlElement): XmlElement {
   return {
     ...domain,
-    children: domain.children.map((node) => {
+    children: withMemoryOfStart(domain).children.map((node) => {
       if (typeof node === "string") return node;
       switch (node.name) {
         case "os":
@@ -34,7 +33,7 @@ export function canonical(domain: XmlElement): XmlElement {
         case "devices":
           return { ...node, children: node.children.map((device) => canonicalDevice(device)) };
         default:
-          return withSizes(node, attribute(node, "unit") ?? (sizesInKib.has(node.name) ? "KiB" : undefined));
+          return withSizes(node);
       }
     }),
   };

@@ -54,7 +54,7 @@ export function onlySide(difference: Difference): "running" | "next" | undefined
 }
 
 /**
- * All that differs at a place and below it and means something: attributes by name, then texts, then elements in an
+ * All that differs at a place and below it and means something: its text, then attributes by name, then elements in an
  * order of their own, which does not depend on the order of elements of different names.
  */
 export function* differencesAt(place: Place, judgement: Judgement): Generator<Difference> {
@@ -72,8 +72,12 @@ function* differencesOf(place: Place, judgement: Judgement): Generator<Differenc
     yield* differencesAt(place, judgement);
     return;
   }
-  // One whose content means nothing means nothing either, but one without content is a word of its own.
-  if (isBare(place.running ?? place.next) || !differencesAt(place, judgement).next().done) yield difference;
+  if (isWordOfItsOwn(place) || !differencesAt(place, judgement).next().done) yield difference;
+}
+
+/** Another element whose content means nothing means nothing either. */
+function isWordOfItsOwn({ running, next, parent }: Place): boolean {
+  return parent?.path === "devices" || isBare(running ?? next);
 }
 
 function isBare(node: XmlElement | undefined): boolean {
@@ -86,12 +90,12 @@ function* ownDifferences(place: Place, { isSame }: Judgement): Generator<Differe
   const names = new Set([place.running, place.next].flatMap((node) => Object.keys(node?.attributes ?? {})));
   const differ = (a: string | undefined, b: string | undefined) =>
     a !== b && (a === undefined || b === undefined || !isSame(a, b));
+  const [running, next] = [textOf(place.running), textOf(place.next)];
+  if (differ(running, next)) yield { kind: "Text", place, running, next };
   for (const name of [...names].sort()) {
     const [running, next] = [attribute(place.running, name), attribute(place.next, name)];
     if (differ(running, next)) yield { kind: "Attribute", place, name, running, next };
   }
-  const [running, next] = [textOf(place.running), textOf(place.next)];
-  if (differ(running, next)) yield { kind: "Text", place, running, next };
 }
 
 /** What a person wants to know first; the rest follows by name. */

@@ -27,7 +27,7 @@ const deviceKeys: ReadonlyMap<string, (device: XmlElement) => (string | undefine
   ["audio", (device) => [attribute(device, "id")]],
   ["channel", channelKey],
   ["console", (device) => [attribute(at(device, "target"), "port")]],
-  ["controller", (device) => [attribute(device, "type"), attribute(device, "index")]],
+  ["controller", controllerKey],
   ["disk", (device) => [attribute(at(device, "target"), "dev")]],
   ["filesystem", (device) => [attribute(at(device, "target"), "dir")]],
   ["graphics", (device) => [attribute(device, "type")]],
@@ -50,6 +50,12 @@ export function identityOf(parent: string, node: XmlElement): string {
 /** The attribute that {@link identityOf} takes of an element that is no device. */
 export function keyOf(node: XmlElement): string | undefined {
   return keys.get(node.name);
+}
+
+/** PCI ports are numbered by where they are, which changes with every device; so they are only told by what they are. */
+function controllerKey(device: XmlElement): (string | undefined)[] {
+  const type = attribute(device, "type");
+  return [type, attribute(device, type === "pci" ? "model" : "index")];
 }
 
 function channelKey(device: XmlElement): (string | undefined)[] {

@@ -37,6 +37,8 @@ const names: ReadonlyMap<string, string> = new Map([
 const secrets: readonly RegExp[] = [
   /@passwd$/,
   /\/cookies\/cookie#$/,
+  // Of a URL that was signed.
+  /^devices\/disk\/.*source@query$/,
   /^launchSecurity\/(session|dhCert)#$/,
   // Passwords of machines are handed over in these.
   /^sysinfo\/(entry|oemStrings\/entry)#$/,

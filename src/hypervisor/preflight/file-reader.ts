@@ -1,8 +1,8 @@
-import { LibvirtError, procedures, type Domain } from "libvirt";
-import { redefineMomentaryDomain } from "../momentary-domain.ts";
+import { LibvirtError, procedures, type Domain, type Procedure } from "libvirt";
+import { redefineMomentaryDomain, type Caller } from "../momentary-domain.ts";
 import { element, type XmlElement } from "../xml/element.ts";
-import type { HostCalls } from "./host-calls.ts";
 import { firstBytes, readImageHeader } from "./image-header.ts";
+import { callPatiently } from "../hanging-file.ts";
 
 /** What a look at a file has found. */
 export type FileLook =
@@ -44,22 +44,28 @@ export function domainWith(
   ]);
 }
 
-/** Reads the first bytes of files on the hypervisor. */
+/** Reads the first bytes of files on the hypervisor, for one machine. */
 export class FileReader {
-  readonly #calls: HostCalls;
+  readonly #caller: Caller;
+  readonly #machine: string;
   readonly #dom: Domain;
   readonly #platform: { type: string; arch: string };
 
-  /** `dom` is a momentary domain. */
-  constructor(calls: HostCalls, dom: Domain, platform: { type: string; arch: string }) {
-    this.#calls = calls;
+  /** `dom` is a momentary domain, `machine` names the machine among those of the session. */
+  constructor(
+    { caller, machine }: { caller: Caller; machine: string },
+    dom: Domain,
+    platform: { type: string; arch: string },
+  ) {
+    this.#caller = caller;
+    this.#machine = machine;
     this.#dom = dom;
     this.#platform = platform;
   }
 
   /** Looks at files after the domain was made one that has them as its disks. */
   async redefineAndRead(files: readonly string[]): Promise<Map<string, FileLook>> {
-    await redefineMomentaryDomain(this.#calls.caller, this.#dom, domainWith(files, this.#platform));
+    await redefineMomentaryDomain(this.#caller, this.#dom, domainWith(files, this.#platform));
     return this.read(files);
   }
 
@@ -92,7 +98,7 @@ export class FileReader {
     const bytes = await this.#peek(path, firstBytes);
     if (bytes !== undefined) return bytes;
     const args = { dom: this.#dom, path, flags: 0 };
-    const { physical } = await this.#calls.call(procedures.domainGetBlockInfo, args);
+    const { physical } = await this.#call(procedures.domainGetBlockInfo, args);
     const size = Math.min(Number(physical), firstBytes);
     return (size === 0 ? undefined : await this.#peek(path, size)) ?? new Uint8Array();
   }
@@ -101,11 +107,15 @@ export class FileReader {
   async #peek(path: string, size: number): Promise<Uint8Array | undefined> {
     try {
       const args = { dom: this.#dom, path, offset: 0n, size, flags: 0 };
-      return (await this.#calls.call(procedures.domainBlockPeek, args)).buffer;
+      return (await this.#call(procedures.domainBlockPeek, args)).buffer;
     } catch (error) {
       if (error instanceof LibvirtError && error.code === "INVALID_ARG") return undefined;
       throw error;
     }
+  }
+
+  #call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>): Promise<R> {
+    return callPatiently(this.#caller, this.#machine, procedure, args);
   }
 }
 

@@ -5,7 +5,8 @@ import { at, childElements, type XmlElement } from "../xml/element.ts";
 export interface PreflightContext {
   /** The scheme of the hypervisor's own URI, such as "qemu" or "test". */
   driver: string;
-  domain: { name: string; /** Absent where it is not defined yet. */ uuid?: string | undefined };
+  /** Where it is not defined yet, one of them is not known. */
+  domain: { readonly name?: string | undefined; readonly uuid?: string | undefined };
   /** The XML of the running boot; absent where none runs. */
   liveXml?: XmlElement | undefined;
   volumes: readonly DeclaredVolume[];

@@ -1,7 +1,7 @@
-import { ListNodeDevicesFlag, procedures } from "libvirt";
+import { HostXmlFlag, ListNodeDevicesFlag, procedures } from "libvirt";
 import type { Finding } from "../../../controller/finding.ts";
 import { at, attribute } from "../xml/element.ts";
-import type { HostCalls } from "./host-calls.ts";
+import { readAnswer, type HostCalls } from "./host-calls.ts";
 import { devicesOf, type Located, type Machine } from "./machine.ts";
 
 /** What interfaces are plugged into: virtual networks, bridges and interfaces of the host, and the filters on them. */
@@ -34,7 +34,8 @@ async function sourceFindings({ element, path }: Located, host: HostNetwork): Pr
 
 async function networkFinding(name: string | undefined, path: string, host: HostNetwork): Promise<Finding[]> {
   const state = name === undefined ? "Untold" : await host.network(name);
-  if (name === undefined || state === "Untold" || state === "Active") return [];
+  if (name === undefined || state === "Untold") return [];
+  if (state === "Active") return linkFinding("bridge", await host.bridgeOf(name), path, host);
   if (state === "Absent")
     return [
       {
@@ -111,12 +112,30 @@ class HostNetwork {
     return answer.active === 1 ? "Active" : "Inactive";
   }
 
+  /** The bridge that a network was told to use, instead of having made it; undefined for none that is told. */
+  async bridgeOf(network: string): Promise<string | undefined> {
+    // Without a list of interfaces nothing would follow from its name.
+    if ((await this.#listedLinks()) === undefined) return undefined;
+    const found = await this.#calls.find(procedures.networkLookupByName, { name: network }, "NO_NETWORK");
+    if (found.kind !== "Found") return undefined;
+    const args = { net: found.result.net, flags: HostXmlFlag.None };
+    const answer = await this.#calls.ask(procedures.networkGetXmlDesc, args);
+    const xml = answer && readAnswer(answer.xml);
+    const isGiven =
+      attribute(at(xml, "forward"), "mode") === "bridge" && at(xml, "virtualport") === undefined;
+    return isGiven ? attribute(at(xml, "bridge"), "name") : undefined;
+  }
+
   /** A bridge or another interface of the host's network. */
   async link(name: string): Promise<"Found" | "Absent" | "Untold"> {
-    this.#links ??= this.#listLinks();
-    const links = await this.#links;
+    const links = await this.#listedLinks();
     if (links === undefined) return "Untold";
     return links.has(linkName(name)) ? "Found" : "Absent";
+  }
+
+  #listedLinks(): Promise<Set<string> | undefined> {
+    this.#links ??= this.#listLinks();
+    return this.#links;
   }
 
   /**

@@ -18,8 +18,6 @@ export async function performRepair(session: Caller, repair: Repair): Promise<vo
       return host.refreshPool(repair.pool);
     case "StartNetwork":
       return host.startNetwork(repair.network);
-    case "ReattachDevice":
-      return host.call(procedures.nodeDeviceReAttach, { name: repair.device }).then(() => undefined);
     case "StartDevice":
       return host.call(procedures.nodeDeviceCreate, { name: repair.device, flags: 0 }).then(() => undefined);
     case "CreateVolume":
@@ -79,7 +77,11 @@ class Mending {
     try {
       if (clone !== undefined && source !== undefined) {
         const xml = formatXml(volumeXml(volume, capacity));
-        await this.call(procedures.storageVolCreateXmlFrom, { pool, xml, clonevol: source.vol, flags: 0 });
+        const args = { pool, xml, clonevol: source.vol, flags: 0 };
+        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args);
+        // A copy has the capacity of what was copied, whatever its XML says.
+        if (capacity !== undefined && capacity > source.capacity)
+          await this.call(procedures.storageVolResize, { vol, capacity, flags: 0 });
       } else {
         const path = source && (await this.call(procedures.storageVolGetPath, { vol: source.vol })).name;
         const xml = formatXml(volumeXml(volume, capacity, path));

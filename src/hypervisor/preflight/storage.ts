@@ -11,6 +11,7 @@ import { readAnswer, type HostCalls } from "./host-calls.ts";
 import { longestChain, neededBy, type Image } from "./image-chain.ts";
 import type { Machine } from "./machine.ts";
 import { filesOfNvram, nvramFindings } from "./nvram.ts";
+import { checkNoneHangs } from "../hanging-file.ts";
 import { Pools } from "./pools.ts";
 import { filesOfVolumes, placeVolumes, volumeFindings } from "./volumes.ts";
 
@@ -18,10 +19,8 @@ import { filesOfVolumes, placeVolumes, volumeFindings } from "./volumes.ts";
  * Disks with all that they are based on, declared volumes, and the files that a start opens. First libvirt is asked
  * where volumes are, then all files are looked at together, level by level of the images' chains, and then judged.
  */
-export async function storageFindings(
-  { xml, volumes, driver }: Machine,
-  calls: HostCalls,
-): Promise<Finding[]> {
+export async function storageFindings(machine: Machine, calls: HostCalls): Promise<Finding[]> {
+  const { xml, volumes, driver } = machine;
   const pools = new Pools(calls);
   const [disks, declared] = await Promise.all([
     Promise.all(disksOf(xml).map((disk) => placeDisk(disk, pools))),
@@ -36,7 +35,7 @@ export async function storageFindings(
     ...references.map(({ file }) => file),
   ];
   // The other drivers have no files, or none that libvirt reads.
-  const looks: FileLooks = driver === "qemu" ? await lookAt(images, others, xml, calls) : new Map();
+  const looks: FileLooks = driver === "qemu" ? await lookAt(images, others, machine, calls) : new Map();
   const { findings, told } = await diskFindings(disks, { looks, pools, declared });
   return [
     ...findings,
@@ -55,17 +54,20 @@ function hasRepair(findings: readonly Finding[], repair: Repair | undefined): bo
 async function lookAt(
   images: readonly Image[],
   others: readonly string[],
-  xml: XmlElement,
+  { xml, domain }: Machine,
   calls: HostCalls,
 ): Promise<FileLooks> {
+  const { caller } = calls;
   const looks = new Map<string, FileLook>();
+  const machine = domain.uuid ?? domain.name ?? "";
+  checkNoneHangs(caller, machine);
   const first = new Set([...images.map(({ path }) => path), ...others]);
   const platform = first.size === 0 ? undefined : await platformFor(xml, calls);
   if (platform === undefined) return looks;
   const files = [...first];
   try {
-    await withMomentaryDomain(calls.caller, domainWith(files, platform), async (dom) => {
-      const reader = new FileReader(calls, dom, platform);
+    await withMomentaryDomain(caller, domainWith(files, platform), async (dom) => {
+      const reader = new FileReader({ caller, machine }, dom, platform);
       for (const [path, look] of await reader.read(files)) looks.set(path, look);
       await lookBelow(images, looks, reader);
     });

@@ -166,6 +166,8 @@ export const hostProcedures = {
     { ...pool, xml: text, clonevol: storageVol, flags },
     vol,
   ),
+  /** `capacity` is in bytes; libvirt makes no volume smaller unless it is told so. */
+  storageVolResize: defineProcedure("STORAGE_VOL_RESIZE", 260, { ...vol, capacity: uhyper, flags }, {}),
   storageVolDelete: defineProcedure("STORAGE_VOL_DELETE", 94, { ...vol, flags }, {}),
 
   connectListAllInterfaces: defineProcedure("CONNECT_LIST_ALL_INTERFACES", 284, list, {

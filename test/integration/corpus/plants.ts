@@ -32,7 +32,7 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
   "pc-minimal": [
     plant("<memory unit='KiB'>65536<", "<memory unit='KiB'>131072<", "memory 64 MiB -> 128 MiB"),
     plant(/65536(.*\n.*)65536/, "131072$1131072", "memory 64 MiB -> 128 MiB"),
-    plant(/65536(.*\n.*)65536/, "65537$165537", "memory 64 MiB -> 65537 KiB"),
+    plant(/65536(.*\n.*)65536/, "65537$165537", "memory 64 MiB -> 65 MiB"),
     plant("unit='KiB'>65536<", "unit='MiB'>64<"),
     plant("<vcpu placement='static'>1<", "<vcpu placement='static'>2<", "vCPUs 1 -> 2"),
     plant("<domain type='qemu'", "<domain type='kvm'", "domain type qemu -> kvm"),
@@ -134,7 +134,10 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
       "channel org.libguestfs.channel.0 added",
     ),
     plant("/dev/urandom", "/dev/hwrng", "rng: backend /dev/urandom -> /dev/hwrng"),
-    added("<controller type='pci' index='15' model='pcie-root-port'/>", "controller pci 15 added"),
+    added(
+      "<controller type='pci' index='15' model='pcie-root-port'/>",
+      "controller pci pcie-root-port #15 added",
+    ),
     added(
       "<controller type='pci' index='15' model='pcie-root-port'/><interface type='user'><mac address='52:54:00:00:00:01'/><address type='pci' bus='0x0f'/></interface>",
       "interface 52:54:00:00:00:01 added",
@@ -286,7 +289,7 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
       "disk vda: auth/secret uuid 457eb676-33da-42ec-9a8c-9293d545c337 -> 557eb676-33da-42ec-9a8c-9293d545c337",
     ),
     plant("<snapshot name='daily'/>", "", "disk vda: source/snapshot name daily removed"),
-    plant("query='a=1'", "query='a=2'", "disk sda: source query a=1 -> a=2"),
+    plant("query='a=1'", "query='a=2'", "disk sda: source query changed"),
     plant("<ssl verify='no'/>", "<ssl verify='yes'/>", "disk sda: source/ssl verify no -> yes"),
     plant(
       "name='export'",
@@ -345,8 +348,25 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
   "memory-no-balloon": [
     plant("<memballoon model='none'/>", "<memballoon model='virtio'/>", "memballoon: model none -> virtio"),
   ],
+  "memory-odd": [
+    plant(
+      ">195313<",
+      ">200000<",
+      "memory 479 MiB -> 483 MiB",
+      "current memory 479 MiB -> 292970 KiB",
+      "memory device dimm: target/size 192 MiB -> 196 MiB",
+    ),
+    plant(
+      "memory='292970'",
+      "memory='300000'",
+      "memory 479 MiB -> 485 MiB",
+      "current memory 479 MiB -> 292970 KiB",
+      "NUMA/cell 0 memory 287 MiB -> 293 MiB",
+    ),
+  ],
+  "memory-odd-alone": [plant(/100001(.*\n.*)100001/, "200001$1200001", "memory 98 MiB -> 196 MiB")],
   "memory-dimms": [
-    removed("memory", "access='private'", "memory device dimm #1 removed"),
+    removed("memory", "access='private'", "memory 1296 MiB -> 1040 MiB", "memory device dimm #1 removed"),
     plant("slots='8'", "slots='16'", "maximum memory slots 8 -> 16"),
     plant(">8388608<", ">16777216<", "maximum memory 8 GiB -> 16 GiB"),
     plant(
@@ -356,7 +376,12 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
     ),
   ],
   numa: [
-    plant("cpus='2-3' memory='524288'", "cpus='2-3' memory='1048576'", "NUMA/cell 1 memory 512 MiB -> 1 GiB"),
+    plant(
+      "cpus='2-3' memory='524288'",
+      "cpus='2-3' memory='1048576'",
+      "memory 1 GiB -> 1536 MiB",
+      "NUMA/cell 1 memory 512 MiB -> 1 GiB",
+    ),
     plant("id='1' value='21'", "id='1' value='30'", "NUMA/cell 0/distances/sibling 1 value 21 -> 30"),
     plant("Nehalem", "Westmere", "cpu model Nehalem -> Westmere"),
     plant("sockets='2'", "sockets='4'", "cpu topology sockets 2 -> 4"),
@@ -547,7 +572,8 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
   "graphics-vnc-socket": [
     plant(
       "<listen type='socket'/>",
-      "<listen type='address'/>",
+      "<listen type='address' address='127.0.0.1'/>",
+      "graphics vnc: listen address 127.0.0.1 added",
       "graphics vnc: listen type socket -> address",
     ),
     removed("sound", "es1370", "sound 3 removed"),
@@ -737,7 +763,7 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
   "shared-memory": [
     plant(/<size unit='M'>4<\/size>/, "<size unit='M'>8</size>", "shmem ring0: size 4 MiB -> 8 MiB"),
     plant("iotlb='on'", "iotlb='off'", "iommu: driver iotlb on -> off"),
-    plant("hotplug='off'", "hotplug='on'", "controller pci 3: target hotplug off -> on"),
+    plant("hotplug='off'", "hotplug='on'", "controller pci pcie-root-port #1: target hotplug off -> on"),
     plant("slot='0x03'", "slot='0x04'"),
   ],
   "pc-hyperv": [

@@ -18,6 +18,8 @@ const files: Readonly<Record<string, string>> = {
     <hostdev mode='subsystem' type='usb'><source><address bus='1' device='4'/></source></hostdev></devices></domain>`,
   "network.xml": `<network><name>lan</name><forward/><bridge name='virbr7'/>
     <ip address='192.168.7.1' netmask='255.255.255.0'/></network>`,
+  "network-br0.xml": bridgedXml("on-bridge", "br0"),
+  "network-br9.xml": bridgedXml("on-none", "br9"),
   "pool.xml": "<pool type='dir'><name>images</name><target><path>/images</path></target></pool>",
   "computer.xml": `<device><name>computer</name><capability type='system'><hardware>
     <uuid>4c4c4544-0000-4000-8000-000000000001</uuid></hardware><firmware/></capability></device>`,
@@ -32,6 +34,10 @@ const files: Readonly<Record<string, string>> = {
   "scsi.xml": `<device><name>scsi_2_0_1_0</name><parent>computer</parent><capability type='scsi'>
     <host>2</host><bus>0</bus><target>1</target><lun>0</lun><type>disk</type></capability></device>`,
 };
+
+function bridgedXml(name: string, bridge: string): string {
+  return `<network><name>${name}</name><forward mode='bridge'/><bridge name='${bridge}'/></network>`;
+}
 
 function pciXml(fn: number): string {
   return `<device><name>pci_0000_02_00_${fn}</name><parent>computer</parent><capability type='pci'><domain>0</domain><bus>2</bus>
@@ -87,6 +93,13 @@ const table: Readonly<
     "NetworkMissing",
     "devices/interface[1]/source",
     "network wan does not exist",
+  ],
+  "a network on a bridge of the host": [nic("network", "<source network='on-bridge'/>")],
+  "a network on a bridge that does not exist": [
+    nic("network", "<source network='on-none'/>"),
+    "BridgeMissing",
+    "devices/interface[1]/source",
+    "the host has no bridge br9",
   ],
   "a bridge of the host": [nic("bridge", "<source bridge='br0'/>")],
   "a bridge that does not exist": [
@@ -169,8 +182,8 @@ suite("a look at a machine with", () => {
         found.map((one) => ({ reason: one.reason, path: one.path })),
         expected,
       );
-      const message = found[0]?.message ?? "";
-      assert.ok(message.includes(says), message);
+      const messages = found.map(({ message }) => message).join("; ");
+      assert.ok(messages.includes(says), messages);
     });
   }
 });

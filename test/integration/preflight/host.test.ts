@@ -22,14 +22,8 @@ async function defineSecret(place: Place, of: string, usage: string, usageName =
 
 /** A disk on an encrypted image. */
 async function encrypted(place: Place, by: string): Promise<string> {
-  await place.image("e", [
-    "-f",
-    "qcow2",
-    "--object",
-    "secret,id=s,data=letmein",
-    "-o",
-    "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-  ]);
+  const options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+  await place.image("e", ["-f", "qcow2", "--object", "secret,id=s,data=letmein", "-o", options]);
   return disk(
     "vda",
     place.path("e"),

@@ -1,4 +1,5 @@
-import { rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../support/run.ts";
 import { disk, machine, testMachines, volumeDisk } from "./workshop.ts";
@@ -140,6 +141,49 @@ testMachines("a machine on volumes", {
     return { xml: machine(place, disk("vda", await place.image("a")) + optional), findings: [] };
   },
 });
+
+/** A pool on a file system of its own needs a loop device. */
+const hasLoopDevices = existsSync("/dev/loop-control");
+if (hasLoopDevices)
+  testMachines("a machine on a file", {
+    "that is there only while its pool has it mounted": async (place) => {
+      const [image, target, pool] = [place.path("fs"), place.path("mount"), `mounted-${place.name}`];
+      await run("truncate", ["--size=8M", image]);
+      await run("mkfs.ext4", ["-q", "-F", image]);
+      await mkdir(target);
+      const source = ["--source-dev", image, "--source-format", "ext4", "--target", target];
+      await place.libvirtd.virsh("pool-define-as", pool, "fs", ...source);
+      await place.libvirtd.virsh("pool-start", pool);
+      await place.libvirtd.virsh("vol-create-as", pool, "v", "1M", "--format", "qcow2");
+      const leave = async () => {
+        await place.libvirtd.virsh("pool-destroy", pool);
+        // libvirt does not find its mount by the name of the loop device.
+        await run("nsenter", ["--target", String(place.libvirtd.pid), "--mount", "umount", target]);
+      };
+      await leave();
+      return {
+        xml: machine(place, disk("vda", join(target, "v"))),
+        findings: [
+          {
+            reason: "PoolInactive",
+            path: "devices/disk[1]/source",
+            says: `disk vda: ${target}/v does not exist while pool ${pool} is not active`,
+            repair: "StartPool",
+          },
+        ],
+        cleanUp: leave,
+      };
+    },
+    "that is missing, beside a pool whose start would not make it appear": async (place) => {
+      const { pool, directory } = await place.pool();
+      await place.libvirtd.virsh("pool-destroy", pool);
+      return {
+        xml: machine(place, disk("vda", join(directory, "v"))),
+        findings: [{ reason: "DiskMissing", path: "devices/disk[1]/source", says: "does not exist" }],
+        mend: () => create(join(directory, "v")),
+      };
+    },
+  });
 
 testMachines("a machine with a declared volume", {
   "that does not exist, by its names": async (place) => {
@@ -295,18 +339,8 @@ testMachines("a machine with a declared volume", {
       ],
       mend: async () => {
         await place.libvirtd.virsh("vol-create-as", pool, "base", "1M", "--format", "qcow2");
-        await place.libvirtd.virsh(
-          "vol-create-as",
-          pool,
-          "v",
-          "1M",
-          "--format",
-          "qcow2",
-          "--backing-vol",
-          "base",
-          "--backing-vol-format",
-          "qcow2",
-        );
+        const backing = ["--backing-vol", "base", "--backing-vol-format", "qcow2"];
+        await place.libvirtd.virsh("vol-create-as", pool, "v", "1M", "--format", "qcow2", ...backing);
       },
     };
   },

@@ -37,6 +37,8 @@ export interface Broken {
   startsBroken?: string;
   /** Why the healthy twin cannot be started here, where it cannot. */
   twinCannotStart?: string;
+  /** Takes away what would outlive the libvirtd. */
+  cleanUp?: () => Promise<unknown>;
 }
 
 /** A libvirtd with the files that a broken machine is made of, in a directory of its own. */
@@ -186,6 +188,7 @@ async function tryOut(place: Place, session: Session, broken: Broken): Promise<v
     await libvirtd.virsh("destroy", name);
   }
   if (twin === undefined) await libvirtd.virsh("undefine", "--nvram", name);
+  await broken.cleanUp?.();
 }
 
 /** As the controller does: one repair of each finding, then another look. */

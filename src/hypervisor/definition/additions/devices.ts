@@ -13,6 +13,7 @@ export const disks: readonly Addition[] = [
   { where: "devices/disk/source", only: "next", when: isOptional, because: "left out: it was not there" },
   { where: "devices/disk/backingStore", only: "running", because: "found in the image" },
   { where: "devices/disk/backingStore/**", only: "running", because: "found in the image" },
+  { where: "devices/disk/source/dataStore", only: "running", because: "found in the image" },
   { where: "devices/disk/driver@type", only: "running", because: "the format that the volume says it has" },
   { where: "devices/disk/driver@type", when: isOfEmptyDrive, because: "no medium has no format" },
   {
@@ -25,17 +26,25 @@ export const disks: readonly Addition[] = [
 ];
 
 const placeInGuest = "libvirt finds a place, at start and when something is plugged";
+const serverDefault = "qemu.conf asks for a socket";
 const freePort = "a port that was free at start";
 const madePath = "a path that libvirt made up at start";
 
 /** Other devices. */
 export const devices: readonly Addition[] = [
   { where: "devices/*/address", when: isPlaceInGuest, because: placeInGuest },
+  { where: "devices/controller@index", when: isPciPort, because: placeInGuest },
   { where: "devices/controller/target@chassis", because: placeInGuest },
   { where: "devices/controller/target@port", because: placeInGuest },
   { where: "devices/graphics@port", when: hasAutomaticPort, because: freePort },
   { where: "devices/graphics@tlsPort", when: hasAutomaticPort, because: freePort },
   { where: "devices/graphics@websocket", when: hasAutomaticWebSocket, because: freePort },
+  { where: "devices/graphics@autoport", only: "next", when: isOnAutomaticSocket, because: serverDefault },
+  {
+    where: "devices/graphics/listen@type",
+    when: ({ parent }) => isOnAutomaticSocket(parent),
+    because: serverDefault,
+  },
   { where: "devices/graphics@listen", because: "repeats the first <listen>" },
   { where: "devices/graphics@socket", because: "repeats the first <listen>" },
   { where: "devices/graphics@address", only: "running", because: "a bus that libvirt started" },
@@ -62,7 +71,6 @@ export const devices: readonly Addition[] = [
   },
   { where: "devices/tpm/backend/profile", only: "running", because: "the emulator's default" },
   { where: "devices/vsock/cid@address", when: hasAutomaticCid, because: "a number that was free at start" },
-  { where: "devices/filesystem/binary", only: "running", because: "the daemon that was found" },
   { where: "devices/filesystem/binary@path", only: "running", because: "the daemon that was found" },
 ];
 
@@ -84,15 +92,27 @@ function isOfShareable({ parent }: Place): boolean {
   return at(parent?.running, "shareable") !== undefined;
 }
 
-/** Of the address of a device, but for a disk that is configured to be at another of its controller's. */
+/** Of the address of a device, unless it is one that nobody but the configuration gives. */
 function isPlaceInGuest({ running, next, parent }: Place): boolean {
   if (running === undefined || next === undefined) return true;
   const [before, after] = [attribute(running, "type"), attribute(next, "type")];
-  return before === after && !(after === "drive" && parent?.path === "devices/disk");
+  const isChosen = after === "isa" || (after === "drive" && parent?.path === "devices/disk");
+  return before === after && !isChosen;
+}
+
+function isPciPort({ running, next }: Place): boolean {
+  return attribute(running ?? next, "type") === "pci";
 }
 
 function hasAutomaticPort({ next }: Place): boolean {
   return attribute(next, "autoport") === "yes";
+}
+
+/** Where qemu.conf asks for sockets, a screen that is to listen on no certain address gets one. */
+function isOnAutomaticSocket(graphics: Place | undefined): boolean {
+  const [running, next] = [at(graphics?.running, "listen"), at(graphics?.next, "listen")];
+  const hasAddress = attribute(next, "address") !== undefined;
+  return attribute(running, "type") === "socket" && attribute(next, "type") === "address" && !hasAddress;
 }
 
 function hasAutomaticWebSocket({ next }: Place): boolean {

@@ -73,7 +73,7 @@ export const choices: readonly Addition[] = [
 
 /** Firmware that libvirt selects. */
 export const firmware: readonly Addition[] = [
-  { where: "os@firmware", only: "next", when: hasLoader, because: "what was selected stands in its place" },
+  { where: "os@firmware", only: "next", when: hasSelected, because: "what was selected stands in its place" },
   { where: "os/loader", only: "running", when: isOfSelected, because: "selected at start" },
   { where: "os/loader@*", only: "running", when: isOfSelected, because: "selected at start" },
   { where: "os/loader#", only: "running", when: isOfSelected, because: "selected at start" },
@@ -132,8 +132,10 @@ function isLeftToHost(place: Place): boolean {
   return ["passthrough", "host-model"].includes(attribute(next, "mode") ?? "");
 }
 
-function hasLoader({ running }: Place): boolean {
-  return at(running, "loader") !== undefined;
+function hasSelected({ running, next }: Place): boolean {
+  const loader = at(running, "loader");
+  const isEfi = attribute(loader, "type") === "pflash";
+  return loader !== undefined && isEfi === (attribute(next, "firmware") === "efi");
 }
 
 /** Of something in <os>. */

@@ -53,8 +53,13 @@ function isOfChosen({ parent }: Place): boolean {
   );
 }
 
+/** libvirt's names of features that QEMU has not, which it leaves out. */
+const unknownFeatures = new Set(["cmt", "cvt16", "mbm_local", "mbm_total", "ospke", "osxsave", "pconfig"]);
+
 function mayBeMissing({ parent, next }: Place): boolean {
-  return isExpanded(parent?.running) && ["optional", "forbid"].includes(attribute(next, "policy") ?? "");
+  if (!isExpanded(parent?.running)) return false;
+  const isUnknown = unknownFeatures.has(attribute(next, "name") ?? "");
+  return isUnknown || ["optional", "forbid"].includes(attribute(next, "policy") ?? "");
 }
 
 function isPolicyKept({ parent, running, next }: Place): boolean {
