@@ -20,8 +20,8 @@ const oneRestart = ["Stopped Shutdown", "Started Booted"];
 /** An installation with witnesses of what really happens: libvirt's own events, and every state of the resources. */
 export interface WitnessedInstallation
   extends AsyncDisposable, Pick<Installation, "api" | "libvirtd" | "kubeconfig"> {
-  /** A running domain of the test driver and its resource with this policy, in a namespace of its own. */
-  machine(name: string, restartPolicy?: object): Promise<WitnessedMachine>;
+  /** A new running domain of the test driver and its resource with this policy, in a namespace of its own. */
+  machine(restartPolicy?: object): Promise<WitnessedMachine>;
 }
 
 /** Starts the parts, with no way between them and the witnesses that a test disturbs. */
@@ -34,11 +34,14 @@ export async function startWitnessedInstallation(): Promise<WitnessedInstallatio
   const history = undo.use(new StatusHistory(api));
   await witness.connected();
   const owned = undo.move();
+  let machines = 0;
   return {
     api,
     libvirtd,
     kubeconfig,
-    async machine(name, restartPolicy = {}) {
+    async machine(restartPolicy = {}) {
+      machines += 1;
+      const name = `machine-${machines}`;
       await client.create(namespaceResource, { metadata: { name } });
       await define(witness, name);
       const machine = new WitnessedMachine({ name, witness, client, history });

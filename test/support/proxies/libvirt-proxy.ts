@@ -11,6 +11,7 @@ import {
   type Header,
 } from "../../../src/libvirt/protocol/frame.ts";
 import { Program } from "../../../src/libvirt/protocol/procedure.ts";
+import { XdrWriter } from "../../../src/libvirt/xdr/writer.ts";
 import { removeDirectory, temporaryDirectory } from "../temp-directory.ts";
 import { Faults, type Matches } from "./faults.ts";
 
@@ -71,10 +72,34 @@ export function replyTo({ program, number }: Called): Matches<LibvirtMessage> {
     message.type === MessageType.Reply && message.program === program && message.procedure === number;
 }
 
-/** The events of a kind. */
-export function eventOf({ number }: Pick<EventProcedure<unknown>, "number">): Matches<LibvirtMessage> {
-  return ({ type, program, procedure }) =>
-    type === MessageType.Message && program === Program.Remote && procedure === number;
+/** The events of a kind about a domain; a daemon tells every client of all domains. */
+export function eventOf(
+  { number }: Pick<EventProcedure<unknown>, "number">,
+  domain: string,
+): Matches<LibvirtMessage> {
+  return (message) => message.procedure === number && isEvent(message) && names(message, domain);
+}
+
+/** All messages about a domain or about none: events of other domains and keepalive are left out. */
+export function concerning(domain: string): Matches<LibvirtMessage> {
+  return (message) => !isKeepalive(message) && (!isEvent(message) || names(message, domain));
+}
+
+/** What the daemon tells of its own accord. */
+export function isEvent({ type, program }: LibvirtMessage): boolean {
+  return type === MessageType.Message && program === Program.Remote;
+}
+
+/** What the daemon answers. */
+export function isReply({ type }: LibvirtMessage): boolean {
+  return type === MessageType.Reply;
+}
+
+/** The name as XDR writes it, with its length before it: one name may begin as another does. */
+function names({ payload }: LibvirtMessage, domain: string): boolean {
+  const name = new XdrWriter();
+  name.uint(Buffer.byteLength(domain));
+  return payload.includes(Buffer.concat([name.finish(), Buffer.from(domain)]));
 }
 
 /** Keepalive messages of a client or of the daemon. */
