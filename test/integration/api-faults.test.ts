@@ -309,6 +309,26 @@ describe("between the controller and the API server", { concurrency: 4 }, () => 
     });
   }
 
+  test("the first request of each kind fails while the controller is started", async (t) => {
+    const world = await rig(t);
+    const { machine, proxy, controller } = world;
+    await controller.kill();
+    const failed = new Set<string>();
+    proxy.faults.always(isAny, ({ verb, resource }) => {
+      const kind = `${verb} ${resource}`;
+      if (failed.has(kind)) return undefined;
+      failed.add(kind);
+      return unavailable;
+    });
+    const token = await machine.request();
+    await using anew = started(proxy, machine.name);
+    await machine.servedOnce(token);
+    await machine.rests();
+    for (const kind of ["List virtualmachines", "Watch virtualmachines", "List configmaps", "Get namespaces"])
+      assert.ok(failed.has(kind), kind);
+    assert.equal(await anew.stop(), 0);
+  });
+
   test("the answers to all status writes come when the restart is long over", async (t) => {
     const world = await rig(t);
     const { machine, proxy } = world;

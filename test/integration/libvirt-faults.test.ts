@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test, type TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { events, procedures } from "libvirt";
+import type { RestartMode } from "../../crds/restart.ts";
 import { MessageType } from "../../src/libvirt/protocol/frame.ts";
 import { startController, startHastyController, type ControllerProcess } from "../support/controller.ts";
 import type { FateOf, Matches } from "../support/proxies/faults.ts";
@@ -63,8 +64,11 @@ async function rig(t: TestContext, options: RigOptions = {}): Promise<Rig> {
 }
 
 /** Restarts the machine, sees that this happened once, and that nothing else did. */
-async function restartedOnce({ machine }: Rig): ReturnType<WitnessedMachine["servedOnce"]> {
-  const result = await machine.servedOnce(await machine.request());
+async function restartedOnce(
+  { machine }: Rig,
+  mode?: RestartMode,
+): ReturnType<WitnessedMachine["servedOnce"]> {
+  const result = await machine.servedOnce(await machine.request(mode));
   await machine.rests();
   return result;
 }
@@ -88,11 +92,16 @@ async function cutAtEachByte(rig: Rig, matches: Matches<LibvirtMessage>, step = 
  * Restarts the machine once for each of the messages that match, of which something becomes in its turn. Gives to how
  * many that happened: not every restart has as many messages.
  */
-async function atEachMessage(rig: Rig, matches: Matches<LibvirtMessage>, fate: LibvirtFate): Promise<number> {
+async function atEachMessage(
+  rig: Rig,
+  matches: Matches<LibvirtMessage>,
+  fate: LibvirtFate,
+  mode?: RestartMode,
+): Promise<number> {
   const { faults } = rig.proxy;
   let messages = 0;
   faults.always(matches, () => void (messages += 1));
-  await restartedOnce(rig);
+  await restartedOnce(rig, mode);
   faults.heal();
   let hits = 0;
   for (let at = 0; at < messages; at += 1) {
@@ -103,7 +112,7 @@ async function atEachMessage(rig: Rig, matches: Matches<LibvirtMessage>, fate: L
       hits += 1;
       return fate;
     });
-    await restartedOnce(rig);
+    await restartedOnce(rig, mode);
     faults.heal();
   }
   assert.ok(hits > messages / 2, `${hits} of ${messages} messages came by`);
@@ -144,6 +153,11 @@ describe("between the controller and libvirt", { concurrency: 4 }, () => {
   test("each call of a restart reaches libvirt, and the connection ends before its reply", async (t) => {
     const world = await rig(t);
     t.diagnostic(`${await atEachMessage(world, isReply, { kind: "Cut", afterBytes: 0 })} replies`);
+  });
+
+  test("each call of a forced restart reaches libvirt, and the connection ends before its reply", async (t) => {
+    const world = await rig(t);
+    t.diagnostic(`${await atEachMessage(world, isReply, { kind: "Cut", afterBytes: 0 }, "Hard")} replies`);
   });
 
   test("the connection ends before each message of its own opening", async (t) => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { procedures } from "libvirt";
+import type { RestartMode } from "../../crds/restart.ts";
 import { virtualMachineResource, type VirtualMachine } from "../../crds/virtual-machine.ts";
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
 import type { KubernetesObject, ResourceType } from "../../src/kubernetes/resource.ts";
@@ -15,7 +16,11 @@ const namespaceResource: ResourceType = {
 };
 
 /** What a restart of a domain of the test driver is, as libvirt tells it. */
-const oneRestart = ["Stopped Shutdown", "Started Booted"];
+const oneRestart = {
+  Soft: ["Stopped Shutdown", "Started Booted"],
+  Hard: ["Stopped Destroyed", "Started Booted"],
+  Start: ["Started Booted"],
+};
 
 /** An installation with witnesses of what really happens: libvirt's own events, and every state of the resources. */
 export interface WitnessedInstallation
@@ -86,11 +91,12 @@ export class WitnessedMachine {
   }
 
   /** Requests a restart as kubectl annotate does, past all proxies; resolves to its token once the API server has it. */
-  async request(): Promise<string> {
+  async request(mode?: RestartMode): Promise<string> {
     this.#requests += 1;
     // A word works once; numbers are told apart in messages.
     const token = `request-${this.#requests}`;
-    const metadata = { annotations: { "warmboot.dev/restart": token } };
+    const annotations = { "warmboot.dev/restart": token, "warmboot.dev/restart-mode": mode ?? null };
+    const metadata = { annotations };
     await this.#client.mergePatch(virtualMachineResource, this.#reference, { metadata });
     return token;
   }
@@ -129,8 +135,9 @@ export class WitnessedMachine {
     const ended = await this.until(({ status }) => status?.observedRestartToken === token);
     const { lastRestart } = ended.status;
     assert.ok(lastRestart, "a request that has ended has a result");
-    assert.equal(lastRestart.result, "Succeeded", lastRestart.message);
-    assert.deepEqual(await this.#witness.takeUntil(this.name, "Started Booted"), oneRestart);
+    const { result, method, message } = lastRestart;
+    assert.ok(result === "Succeeded" && method !== undefined, message);
+    assert.deepEqual(await this.#witness.takeUntil(this.name, "Started Booted"), oneRestart[method]);
     this.#served.push(token);
     this.#checkHistory();
     return lastRestart;
