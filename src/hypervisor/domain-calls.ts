@@ -14,13 +14,13 @@ import {
   ShutdownFlag,
   XmlFlag,
   type Domain as LibvirtDomain,
-  type ErrorCodeName,
   type Procedure,
   type Session,
   type SessionCallOptions,
 } from "libvirt";
 import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
+import { isRefusal } from "./refusal.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
 import { parseDomainXml, readDomain } from "./domain-xml.ts";
 import { bootMark, parseRequestMark, previousUri, requestMark, type MetadataElement } from "./marks.ts";
@@ -354,7 +354,3 @@ const lifecycleActions: ReadonlyMap<string, number> = new Map([
   ["rename-restart", LifecycleAction.RestartRename],
   ["preserve", LifecycleAction.Preserve],
 ]);
-
-function isRefusal(error: unknown, ...codes: ErrorCodeName[]): boolean {
-  return error instanceof LibvirtError && codes.includes(error.code);
-}

@@ -1,6 +1,5 @@
-import { CallTimeoutError, type Procedure, type Session } from "libvirt";
-
-type Caller = Pick<Session, "call">;
+import { CallTimeoutError, type Procedure } from "libvirt";
+import type { Caller } from "./caller.ts";
 
 /** How long a file is waited for: as long as a call without a deadline of its own. */
 export const fileTimeoutMs = 30_000;

@@ -16,9 +16,16 @@ export interface MetadataElement {
   xml: string;
 }
 
+const bootMarkNamespaces = "https://warmboot.dev/boot/";
+
 /** Namespace of an attempt's boot mark: one an attempt, so that nobody takes another's mark for his own. */
 export function bootMarkUri(attempt: string): string {
-  return `https://warmboot.dev/boot/${attempt}`;
+  return `${bootMarkNamespaces}${attempt}`;
+}
+
+/** Whether a namespace is that of a boot mark, of whichever attempt. */
+export function isBootMarkUri(uri: string | undefined): boolean {
+  return uri?.startsWith(bootMarkNamespaces) === true;
 }
 
 /** The mark of the boot that an attempt is about to end. */

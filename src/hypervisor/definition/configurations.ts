@@ -1,4 +1,4 @@
-import { DefineFlag, LibvirtError, procedures, XmlFlag, type Session } from "libvirt";
+import { DefineFlag, LibvirtError, procedures, XmlFlag } from "libvirt";
 import {
   requestMarkUri,
   type Domain,
@@ -10,7 +10,9 @@ import { asMetadataEntry, previousUri, requestMark } from "../marks.ts";
 import { isOurs, metadataOf, withMetadata, withoutMarks, type MetadataEntry } from "../metadata.ts";
 import { at, element, textOf, type XmlElement } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";
-import { parseXml, xmlBounds } from "../xml/parse.ts";
+import type { Caller } from "../caller.ts";
+import { isRefusal } from "../refusal.ts";
+import { parseXml, xmlBounds, XmlError } from "../xml/parse.ts";
 import { DefinitionError, parseDefinition } from "./definition-error.ts";
 import { mergeDefinition } from "./merge.ts";
 import type { NormalForms } from "./normal-form.ts";
@@ -22,12 +24,12 @@ const longestWithPrevious = xmlBounds.length / 2;
 
 /** Changes the persistent configurations of domains, and keeps of each the one before. */
 export class Configurations {
-  readonly #session: Pick<Session, "call">;
+  readonly #session: Caller;
   readonly #forms: NormalForms;
   /** By the domain's UUID, those that are not written down, because of secrets or their length. */
   readonly #previous = new Map<string, XmlElement>();
 
-  constructor(session: Pick<Session, "call">, forms: NormalForms) {
+  constructor(session: Caller, forms: NormalForms) {
     this.#session = session;
     this.#forms = forms;
   }
@@ -115,7 +117,7 @@ export class Configurations {
       await this.#session.call(procedures.domainLookupByName, { name });
       return true;
     } catch (error) {
-      if (error instanceof LibvirtError && error.code === "NO_DOMAIN") return false;
+      if (isRefusal(error, "NO_DOMAIN")) return false;
       throw error;
     }
   }
@@ -140,6 +142,12 @@ function withPrevious(merged: XmlElement, previous: XmlElement): XmlElement | un
 
 async function writtenPrevious(calls: DomainCalls): Promise<XmlElement | undefined> {
   const written = await calls.previousConfiguration();
-  const text = written === undefined ? undefined : textOf(parseXml(written));
-  return text === undefined ? undefined : parseXml(text);
+  try {
+    const text = written === undefined ? undefined : textOf(parseXml(written));
+    return text === undefined ? undefined : parseXml(text);
+  } catch (error) {
+    // Somebody else wrote it: the same as none.
+    if (error instanceof XmlError) return undefined;
+    throw error;
+  }
 }
