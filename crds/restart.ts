@@ -119,7 +119,7 @@ export const restartRecord = z
     result: z
       .enum(restartResults)
       .describe(
-        "Succeeded: the old boot ended and a new one runs, proven. Failed: it did not. Skipped: nothing was done. " +
+        "Succeeded: the old boot ended and a new one runs, proven. Failed: it did not, or not as it should: see reason. Skipped: nothing was done. " +
           "Unverified: what was seen proves neither; nothing more is done for this request.",
       ),
     method: z.enum(restartMethods).optional().describe(methodDescription),
