@@ -65,7 +65,10 @@ function attemptOfMark(
 /** An attempt that only the status knows of: there were no marks to be had. */
 function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation): Attempt | undefined {
   const { status, spec } = virtualMachine;
-  const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
+  // Whether its definition was applied nobody has on record; libvirt knows whether there is one before to go back to.
+  const definition = spec.definition === undefined ? undefined : "Applied";
+  const adopt = (trace: Trace) =>
+    adoptAttempt({ ...trace, definition }, "Status", status.attempt, spec.restartPolicy, now);
   if (attempt === undefined && status.attempt?.recordedIn === "Status") {
     // The status that put it on record also says whether the domain was off then.
     const wasOff = status.attempt.stage === "Preparing" && status.domain?.id === undefined;
