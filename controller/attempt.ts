@@ -88,9 +88,12 @@ export interface Attempt {
   readonly repairs: readonly TriedRepair[];
   /** Disks that cannot be had, and that the domain is started without. */
   readonly leftOut: readonly DetachedVolume[];
-  /** Whether the resource's definition was made the domain's configuration, and whether that was put back. */
+  /**
+   * Whether the resource's definition became the domain's configuration and no boot was started with it before, and
+   * whether that was put back.
+   */
   readonly definition?: RequestMark["definition"];
-  /** Why the configuration before was put back: what libvirt said about starting the new one. */
+  /** Why the configuration before is put back: what libvirt said about starting the new one. */
   readonly rolledBackBecause?: string | undefined;
   /** Set once the hypervisor said that the domain was started. */
   readonly started?: Instant | undefined;
@@ -308,22 +311,40 @@ export function questionFor(
   const preflight = needsPreflight(attempt, now);
   // What the new boot differs in is told together with the result.
   const isOver = attempt.settled && attempt.conclusion !== undefined;
-  if (preflight || isOver) question.comparison = { blueprint, preflight };
+  const isAsConfigured = wasStartRefused(attempt) && !isOver;
+  // What libvirt would not define has yet to be.
+  const isToBeDefined = attempt.refusal?.effect === "Define";
+  if (preflight || isOver || isToBeDefined)
+    question.comparison = { blueprint: isAsConfigured ? configured(blueprint) : blueprint, preflight };
   if (inPlace && unproven) return { ...question, agent: "BootID" };
   return { ...question, agent: verifyingSince === undefined ? undefined : "Ping" };
 }
 
+/** What is off starts with the configuration that it has, whatever has become of the resource's definition. */
+function configured({ volumes }: Blueprint): Blueprint {
+  return { volumes };
+}
+
 /**
- * Whether it has to be known what the next start lacks: before anything happens to the guest, before its power is cut,
- * which may be minutes later, and when libvirt would not start it.
+ * Whether it has to be known what the next start lacks: before anything happens to the guest, before it is asked for the
+ * first time or anew and before its power is cut, which may be minutes later, and when libvirt would not start it.
  */
 export function needsPreflight(attempt: Attempt, now: Instant): boolean {
-  const { marked, mode, refusal, preflightPassedAt } = attempt;
-  const isDue = !marked || mode === "Hard" || refusal?.effect === "Start";
+  const { marked, mode, inPlace, lastSignal, started, preflightPassedAt } = attempt;
+  if (started !== undefined) return false;
+  const isAskedNext = lastSignal === undefined && !inPlace;
+  const isDue = !marked || mode === "Hard" || isAskedNext || wasStartRefused(attempt);
   const hasPassed =
     preflightPassedAt !== undefined && now.monotonicMs < preflightPassedAt.monotonicMs + preflightHoldsMs;
   return isDue && !hasPassed;
 }
+
+/** Whether libvirt would not start the domain, or what that called for could not be done yet. */
+export function wasStartRefused({ refusal, marked }: Attempt): boolean {
+  return marked && refusal !== undefined && effectsOfStart.has(refusal.effect);
+}
+
+const effectsOfStart: ReadonlySet<Effect["kind"]> = new Set(["Start", "Repair", "RollBack"]);
 
 /** The attempt in another stage; the stage's clock starts when it changes. */
 export function inStage(attempt: Attempt, stage: RestartStage, now: Instant): Attempt {
@@ -431,7 +452,7 @@ function afterSilence(
 }
 
 function afterSuccess(
-  { refusal: mended, ...attempt }: Attempt,
+  { refusal: _mended, ...attempt }: Attempt,
   effect: Effect,
   began: Instant,
   now: Instant,
@@ -477,7 +498,7 @@ function afterSuccess(
       // A domain that is only now defined, or was transient, has none before to go back to.
       return { ...attempt, definition: effect.replaces ? "Applied" : attempt.definition };
     case "RollBack":
-      return { ...attempt, definition: "RolledBack", rolledBackBecause: mended?.message };
+      return { ...attempt, definition: "RolledBack" };
     case "Repair":
     case "AttachDisk":
       return attempt;
@@ -496,9 +517,9 @@ function afterRefusal(
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   // There is nothing to go back to: what libvirt would not start is tried on.
   if (effect.kind === "RollBack") return { ...attempt, definition: undefined };
-  // An attempt that is marked already is only marked again for a reset.
-  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
-    return { ...attempt, resetRefused: true };
+  // An attempt that is marked already is marked in place for a reset.
+  const isForReset = effect.kind === "Mark" && attempt.marked && effect.mark.inPlace === true;
+  if (effect.kind === "Reset" || isForReset) return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const delaySeconds = delaysAfterRefusal(effect.kind)[count - 1] ?? 0;
   const retryAtMs = now.monotonicMs + delaySeconds * 1000;

@@ -173,7 +173,7 @@ function restartRequiredCondition(
 ): ConditionNow[] {
   const unusable = unusableDefinition(observation);
   if (unusable !== undefined) return [write("RestartRequired", "Unknown", unusable)];
-  if (pendingChanges === undefined) return [];
+  if (pendingChanges === undefined) return unusableBefore(observation);
   const { domain } = observation;
   if (pendingChanges.length > 0) {
     const message = `a restart would change: ${pendingChanges.join("; ")}`;
@@ -193,6 +193,16 @@ function unusableDefinition({ definition, domain }: Observation): Answer | undef
   const next = domain.kind === "Unreachable" ? undefined : domain.next;
   const invalid = next?.findings?.find(({ reason }) => reason === "DefinitionInvalid");
   return invalid && { reason: "DefinitionInvalid", message: invalid.message };
+}
+
+/** A definition is not looked at in every pass: what was found last still counts. */
+function unusableBefore({ domain, virtualMachine }: Observation): ConditionNow[] {
+  const isKnown = domain.kind === "Present" && (domain.domain.id === undefined || domain.next !== undefined);
+  if (isKnown || domain.kind === "Missing") return [];
+  const { conditions = [] } = virtualMachine.status;
+  return conditions.filter(
+    ({ type, reason }) => type === "RestartRequired" && reason === "DefinitionInvalid",
+  );
 }
 
 function volumesDegradedCondition({ detachedVolumes }: ConditionSource, write: Write): ConditionNow[] {

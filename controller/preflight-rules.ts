@@ -13,15 +13,19 @@ interface Preparation {
   now: Instant;
 }
 
+/** A restart in place needs nothing of the host: its boot goes on. */
+export function preflight(subject: AttemptSubject): Ruling | undefined {
+  return isInPlace(subject) ? undefined : preflightOfStart(subject);
+}
+
 /**
  * Nothing happens to a guest before all that its next start needs was seen to be there. What can be mended is mended
  * first; what cannot leaves the guest alone, or off, until it is. Disks that cannot be had are left out where the policy
  * allows it.
  */
-export function preflight(subject: AttemptSubject): Ruling | undefined {
-  const { attempt, policy, definition, next, now, domain } = subject;
-  const isInPlace = domain.id !== undefined && endsInPlace(attempt, policy) && attempt.resetRefused !== true;
-  if (isInPlace || !needsPreflight(attempt, now)) return undefined;
+export function preflightOfStart(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, definition, next, now } = subject;
+  if (!needsPreflight(attempt, now)) return undefined;
   const verdict = unready({ attempt, definition, next, now }, (finding) => isLeftOut(subject, finding));
   if (verdict !== undefined) return { verdict };
   const leftOut = (next?.findings ?? []).filter((finding) => isLeftOut(subject, finding));
@@ -46,25 +50,35 @@ export function defineMissing(subject: Subject): ResourceRuling | undefined {
   };
 }
 
+/** Whether the running boot is to end without the domain's going off. */
+function isInPlace({ attempt, policy, domain }: AttemptSubject): boolean {
+  return domain.id !== undefined && endsInPlace(attempt, policy) && attempt.resetRefused !== true;
+}
+
+/** A transient domain is defined, so that it is there once its guest is off. A restart in place applies no definition. */
+export function define(subject: AttemptSubject): Ruling | undefined {
+  const { persistent, definition } = subject;
+  if (persistent) return isInPlace(subject) ? undefined : defineForStart(subject);
+  const which = definition.kind === "Given" ? "as spec.definition says" : "from its own XML";
+  const message = `the domain is transient, and is defined ${which}: otherwise it would be gone once it is off`;
+  return { verdict: defineVerdict(definition, message, false) };
+}
+
 /**
- * libvirt takes the definition before anything happens to the guest; the running boot does not change by it. A
- * transient domain is defined, so that it is there once its guest is off.
+ * libvirt takes the definition before anything happens to the guest; the running boot does not change by it. Where it
+ * has taken it already, from a process that died or for a restart that failed, no boot has been started with it yet: it
+ * counts as new, so that it can make way.
  */
-export function define({
-  attempt,
-  persistent,
-  definition,
-  next,
-  policy,
-}: AttemptSubject): Ruling | undefined {
-  if (!persistent) {
-    const which = definition.kind === "Given" ? "as spec.definition says" : "from its own XML";
-    const message = `the domain is transient, and is defined ${which}: otherwise it would be gone once it is off`;
-    return { verdict: defineVerdict(definition, message, false) };
+export function defineForStart({ attempt, definition, next }: AttemptSubject): Ruling | undefined {
+  if (definition.kind !== "Given" || next === undefined) return undefined;
+  if (next.isToBeDefined) {
+    const message = "spec.definition becomes the domain's configuration, for its next start";
+    return { verdict: defineVerdict(definition, message, true) };
   }
-  if (next?.isToBeDefined !== true || endsInPlace(attempt, policy)) return undefined;
-  const message = "spec.definition becomes the domain's configuration, for its next start";
-  return { verdict: defineVerdict(definition, message, true) };
+  const isNew = next.changes !== undefined && next.changes.length > 0;
+  return isNew && attempt.definition === undefined
+    ? { attempt: { ...attempt, definition: "Applied" } }
+    : undefined;
 }
 
 function defineVerdict(definition: Definition, message: string, replaces: boolean): Verdict {

@@ -15,9 +15,11 @@ import {
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
 import type { Attempt } from "./attempt.ts";
+import { runningBoot } from "./boot.ts";
 import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import type { Finding } from "./finding.ts";
+import { hasMarks } from "./ports.ts";
 import { repairsOf } from "./preflight-rules.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
@@ -120,16 +122,32 @@ function pendingChangesNow({ domain, virtualMachine, definition }: Observation):
 }
 
 /** Disks that the boot was started without, less those that it has by now. A start by anybody else brings all. */
-function detachedNow(
-  { domain, virtualMachine }: Observation,
-  { verdict, attempt }: Decision,
-): DetachedVolume[] | undefined {
+function detachedNow(observation: Observation, { verdict, attempt }: Decision): DetachedVolume[] | undefined {
+  const { domain, virtualMachine } = observation;
   const before = virtualMachine.status.detachedVolumes;
-  if (verdict.kind === "End" && attempt?.started !== undefined) return nonEmpty([...attempt.leftOut]);
+  if (verdict.kind === "End" && attempt !== undefined) return leftOutBy(attempt, observation);
   if (before === undefined || attempt !== undefined || domain.kind !== "Present") return before;
   if (domain.domain.id === undefined) return undefined;
   const absent = domain.next?.absentDisks;
   return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));
+}
+
+/**
+ * What the boot that an attempt has brought lacks. Where it is not certain who has started that, the boot itself tells;
+ * what a process that is gone has left out, nothing else does.
+ */
+function leftOutBy(attempt: Attempt, { domain, virtualMachine }: Observation): DetachedVolume[] | undefined {
+  const { marked, started, inPlace, leftOut, isInherited } = attempt;
+  if (started !== undefined) return nonEmpty([...leftOut]);
+  const { status, spec } = virtualMachine;
+  if (!marked || inPlace || !hasMarks(domain) || runningBoot(attempt, domain.domain, domain.marks) !== "New")
+    return status.detachedVolumes;
+  if (domain.next === undefined) return nonEmpty([...leftOut]);
+  const { absentDisks } = domain.next;
+  if (!isInherited) return nonEmpty(leftOut.filter(({ disk }) => absentDisks.includes(disk)));
+  if (spec.restartPolicy.onUnavailableVolume !== "Detach") return undefined;
+  const message = "it could not be had when the domain was started";
+  return nonEmpty(absentDisks.map((disk) => ({ disk, reason: "DisksLeftOut", message })));
 }
 
 function nonEmpty<T>(list: T[]): T[] | undefined {

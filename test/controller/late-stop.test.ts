@@ -34,6 +34,24 @@ for (const marks of ["Domain", "None"] as const) {
   });
 }
 
+for (const marks of ["Domain", "None"] as const) {
+  test(`marks ${marks}: a guest that obeys too late is started, also where another request has failed since`, async () => {
+    const restartPolicy = { mode: "Soft", marks, deadlineSeconds: 20, soft: { timeoutSeconds: 10 } };
+    const world = await settledWorld({ restartPolicy }, { guest: slow });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(15_000);
+    world.hypervisor.setJob({ kind: "Other", what: "Backup" });
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.deepEqual(history(world), [
+      "Succeeded Soft",
+      "Failed DeadlineExceeded",
+      "Failed Soft GuestShutdownTimedOut",
+    ]);
+    assert.deepEqual(ends(world), ["Shutdown", undefined]);
+  });
+}
+
 test("a guest that was asked, and then cannot be destroyed, is started when it obeys after all", async () => {
   const restartPolicy = { soft: { timeoutSeconds: 10 } };
   const world = await settledWorld({ restartPolicy }, { guest: slow });

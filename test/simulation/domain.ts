@@ -98,7 +98,7 @@ export class ModelHypervisor implements Hypervisor {
   job: Job | undefined;
   /** Why its disks cannot be read. */
   storageProblem: string | undefined;
-  /** Whether its process does not answer any more: only a destroy still works. */
+  /** Whether its process does not answer any more: it can still be destroyed and defined. */
   hangs = false;
   /** Whether the controller may write the domain's metadata. */
   mayMark = true;
@@ -203,10 +203,11 @@ export class ModelHypervisor implements Hypervisor {
     return Promise.resolve({ kind: "Done" });
   }
 
-  /** Somebody defines it (again). */
+  /** Somebody defines it (again), and libvirt tells of it. */
   define(): void {
     this.exists = true;
     this.persistent = true;
+    this.#domain.lastDefined = this.#timeline.now();
     this.onEvent();
   }
 
@@ -327,6 +328,7 @@ export class ModelHypervisor implements Hypervisor {
   /** Somebody undefines the domain: one that runs goes on as a transient one, without a configuration. */
   undefine(): void {
     this.#nextMark = undefined;
+    this.host.forget();
     if (this.running === undefined) this.exists = false;
     else this.persistent = false;
     this.onEvent();
@@ -447,7 +449,9 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #apply(effect: Effect): Outcome {
-    if (this.hangs && this.running !== undefined && effect.kind !== "Destroy")
+    // Defining a domain does not wait for whatever holds it.
+    const isHeldUp = effect.kind !== "Destroy" && effect.kind !== "Define";
+    if (this.hangs && this.running !== undefined && isHeldUp)
       return { ...refused("cannot acquire state change lock"), cause: "Busy" };
     switch (effect.kind) {
       case "Mark":
@@ -490,7 +494,8 @@ export class ModelHypervisor implements Hypervisor {
 
   #attach(disk: string): Outcome {
     const boot = this.running;
-    if (boot === undefined || this.host.unpluggable.has(disk)) return refused("cannot hot plug");
+    const isLacking = this.host.lacks.some((lack) => lack.disk === disk);
+    if (boot === undefined || isLacking || this.host.unpluggable.has(disk)) return refused("cannot hot plug");
     boot.startedWith = {
       ...boot.startedWith,
       without: boot.startedWith.without.filter((one) => one !== disk),
