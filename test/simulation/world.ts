@@ -181,7 +181,7 @@ export class World {
   /** libvirt tells that a pool or a network was started, or the like. */
   hostTells(): void {
     for (const process of this.#processes) {
-      if (isAny(process.reconciler.heldUpByHost())) process.dueAtMs = 0;
+      if (isAny(process.reconciler.hostChanged())) process.dueAtMs = 0;
     }
   }
 
