@@ -7,17 +7,22 @@ export const findingReasons = [
   "DiskMissing",
   "DiskUnreadable",
   "DiskFormatMismatch",
+  "DiskCorrupt",
   "BackingFileMissing",
+  "BackingChainInvalid",
   "PoolMissing",
   "PoolInactive",
   "VolumeMissing",
+  "FileMissing",
   "NetworkMissing",
   "NetworkInactive",
   "BridgeMissing",
+  "InterfaceMissing",
   "FilterMissing",
   "DeviceMissing",
+  "DeviceInactive",
   "DeviceInUse",
-  "DeviceDetached",
+  "DeviceNotDetached",
   "SecretMissing",
   "FirmwareMissing",
   "KernelMissing",
@@ -52,6 +57,8 @@ export type Repair =
   | { kind: "StartNetwork"; network: string }
   /** Gives a host device back to the host, so that it can be assigned. */
   | { kind: "ReattachDevice"; device: string }
+  /** Starts a mediated device that is defined. */
+  | { kind: "StartDevice"; device: string }
   | { kind: "CreateVolume"; volume: DeclaredVolume };
 
 /** What tells one repair from another. */
@@ -67,6 +74,7 @@ function whatOf(repair: Repair): string {
     case "StartNetwork":
       return repair.network;
     case "ReattachDevice":
+    case "StartDevice":
       return repair.device;
     case "CreateVolume":
       return `${repair.volume.pool}/${repair.volume.name}`;
@@ -86,6 +94,8 @@ export function repaired(repair: Repair): string {
       return `started network ${repair.network}`;
     case "ReattachDevice":
       return `gave device ${repair.device} back to the host`;
+    case "StartDevice":
+      return `started device ${repair.device}`;
     case "CreateVolume":
       return `created volume ${repair.volume.name} in pool ${repair.volume.pool}`;
     default:

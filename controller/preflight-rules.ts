@@ -112,7 +112,7 @@ function preflightFailed(findings: Finding[], now: Instant): Verdict {
 }
 
 function repairVerdict({ message }: Finding, repair: Repair): Verdict {
-  const note = `${message}; mending it: ${repairKey(repair)}`;
+  const note = `${message}; the controller mends it (${repairKey(repair)})`;
   return {
     kind: "Act",
     effect: { kind: "Repair", repair },

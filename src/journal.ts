@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Decision } from "../controller/decision.ts";
-import type { Journal, Key, Performance } from "../controller/ports.ts";
+import { repaired } from "../controller/finding.ts";
+import type { Effect, Journal, Key, Performance } from "../controller/ports.ts";
 import { parseKey } from "./kubernetes/resource.ts";
 
 /**
@@ -66,8 +67,12 @@ function logPerformance(
       ? { offForMs: rounded(began.monotonicMs - domain.lastStop.monotonicMs) }
       : {}),
   };
-  if (outcome.kind === "Done") log.info(line, done[effect.kind]);
+  if (outcome.kind === "Done") log.info(line, doneBy(effect));
   else log.warn(line, outcome.message);
+}
+
+function doneBy(effect: Effect): string {
+  return effect.kind === "Repair" ? repaired(effect.repair) : done[effect.kind];
 }
 
 const done = {
@@ -80,12 +85,11 @@ const done = {
   Resume: "resumed the guest",
   Start: "started",
   Settle: "the result is on the domain",
-  Repair: "mended what the start needs",
   Define: "the definition is the domain's configuration",
   RollBack: "the configuration before is back",
   AttachDisk: "plugged the disk in",
   Release: "the guest may reboot and power off by itself again",
-} as const satisfies Record<Performance["effect"]["kind"], string>;
+} as const satisfies Record<Exclude<Effect["kind"], "Repair">, string>;
 
 function rounded(ms: number): number {
   return Math.round(ms * 100) / 100;

@@ -22,8 +22,10 @@ import {
 import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
-import { parseDomainXml, type DomainXml } from "./domain-xml.ts";
-import { bootMark, parseRequestMark, requestMark, type MetadataElement } from "./marks.ts";
+import { parseDomainXml, readDomain } from "./domain-xml.ts";
+import { bootMark, parseRequestMark, previousUri, requestMark, type MetadataElement } from "./marks.ts";
+import type { XmlElement } from "./xml/element.ts";
+import { formatXml } from "./xml/format.ts";
 
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
@@ -48,6 +50,9 @@ const defaultFlags: DriverFlags = {
   signal: { ACPI: ShutdownFlag.AcpiPowerButton, Agent: ShutdownFlag.GuestAgent },
   start: CreateFlag.ForceBoot,
 };
+
+/** The effects that are one call or a few about the domain as it is. */
+export type SimpleEffect = Exclude<Effect, { kind: "Repair" | "Define" | "RollBack" | "AttachDisk" }>;
 
 /** The calls about one domain, over a session. They reject as Session.call does. */
 export class DomainCalls {
@@ -97,9 +102,37 @@ export class DomainCalls {
     return (await this.#metadata(bootMark(attempt).uri, Affect.Live)) !== undefined;
   }
 
-  /** What the XML of the running boot says. */
-  async liveXml(): Promise<DomainXml> {
-    return this.#xml(XmlFlag.None);
+  /** Its XML, by XmlFlag: that of the running boot, or what the next start would be made from. */
+  async xml(flags: number): Promise<XmlElement> {
+    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
+    return parseDomainXml(xml);
+  }
+
+  /** The configuration that a definition has replaced, as it is kept in the metadata; undefined where none is. */
+  async previousConfiguration(): Promise<string | undefined> {
+    return this.#metadata(previousUri, Affect.Config);
+  }
+
+  /** Makes this XML the persistent configuration. */
+  async define(xml: XmlElement, flags: number): Promise<void> {
+    await this.#effect(procedures.domainDefineXmlFlags, { xml: formatXml(xml), flags });
+  }
+
+  /** Starts it from this XML, which differs from its persistent configuration; that stays. */
+  async createFrom(xml: XmlElement): Promise<void> {
+    const args = { xmlDesc: formatXml(xml), flags: CreateFlag.None };
+    await this.#effect(procedures.domainCreateXml, args, { timeoutMs: startTimeoutMs });
+  }
+
+  /** Gives the running boot a device. */
+  async attach(device: XmlElement): Promise<void> {
+    const args = { dom: this.#dom, xml: formatXml(device), flags: Affect.Live };
+    await this.#effect(procedures.domainAttachDeviceFlags, args);
+  }
+
+  /** Removes the saved memory of the boot before. */
+  async removeSavedImage(): Promise<void> {
+    await this.#effect(procedures.domainManagedSaveRemove, { dom: this.#dom, flags: 0 });
   }
 
   /**
@@ -158,8 +191,8 @@ export class DomainCalls {
     return question === "Ping" ? {} : { bootId: await agentBootId(this.#session, this.#dom) };
   }
 
-  /** Carries out one effect of the controller. */
-  async perform(effect: Effect): Promise<void> {
+  /** Carries out one effect of the controller; a start is one from the persistent configuration. */
+  async perform(effect: SimpleEffect): Promise<void> {
     const dom = this.#dom;
     switch (effect.kind) {
       case "Mark":
@@ -191,16 +224,11 @@ export class DomainCalls {
         );
         return;
       case "Settle":
-        await this.#setMetadata(requestMark(effect.mark), Affect.Config);
+        await this.#settle(effect.mark);
         return;
       case "Release":
         await this.#restoreActions();
         return;
-      case "Repair":
-      case "Define":
-      case "RollBack":
-      case "AttachDisk":
-        throw new Error(`${effect.kind} is not there yet`);
       default:
         effect satisfies never;
     }
@@ -214,6 +242,12 @@ export class DomainCalls {
       else await this.#endInOff();
     }
     await this.#setMetadata(requestMark(mark), Affect.Config);
+  }
+
+  async #settle(mark: RequestMark): Promise<void> {
+    await this.#setMetadata(requestMark(mark), Affect.Config);
+    if (mark.definition !== undefined)
+      await this.#setMetadata({ uri: previousUri, key: undefined, xml: undefined }, Affect.Config);
   }
 
   async #signal(
@@ -233,7 +267,11 @@ export class DomainCalls {
     await this.#effect(procedure, args, { timeoutMs: agentSignalTimeoutMs, waitsFor: "Agent" });
   }
 
-  async #setMetadata({ uri, key, xml }: MetadataElement, flags: number): Promise<void> {
+  /** Without XML, the element is removed. */
+  async #setMetadata(
+    { uri, key, xml }: MetadataElement | { uri: string; key: undefined; xml: undefined },
+    flags: number,
+  ): Promise<void> {
     await this.#effect(procedures.domainSetMetadata, {
       dom: this.#dom,
       type: MetadataType.Element,
@@ -274,7 +312,7 @@ export class DomainCalls {
 
   /** The running boot reacts again as the persistent configuration says, which it began with. */
   async #restoreActions(): Promise<void> {
-    const { onReboot = "restart", onPoweroff = "destroy" } = await this.#xml(XmlFlag.Inactive);
+    const { onReboot = "restart", onPoweroff = "destroy" } = readDomain(await this.xml(XmlFlag.Inactive));
     // The reboot comes first: libvirt refuses a poweroff that restarts beside a reboot that destroys.
     await this.#onLifecycle(LifecycleTrigger.Reboot, lifecycleActions.get(onReboot));
     if (onPoweroff !== "destroy")
@@ -293,11 +331,6 @@ export class DomainCalls {
     } catch (error) {
       if (!isRefusal(error, "NO_SUPPORT")) throw error;
     }
-  }
-
-  async #xml(flags: number): Promise<DomainXml> {
-    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
-    return parseDomainXml(xml);
   }
 
   /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */

@@ -1,5 +1,7 @@
-import { decodeState, type Session, type SessionEvent } from "libvirt";
+import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
+import type { Repair } from "../../controller/finding.ts";
 import type {
+  Comparison,
   Domain,
   DomainReference,
   Effect,
@@ -13,10 +15,17 @@ import type {
   Unreachable,
 } from "../../controller/ports.ts";
 import { instantOf } from "../clock.ts";
+import { attachDisk, startWithout } from "./absent-disks.ts";
+import { Configurations } from "./definition/configurations.ts";
+import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
-import type { DomainXml } from "./domain-xml.ts";
+import { readDomain, type DomainXml } from "./domain-xml.ts";
+import { performRepair } from "./preflight/repair.ts";
 import { Mirror, type Answer } from "./mirror.ts";
+import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
+import { nextStart, type Starter } from "./next-start.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
+import type { XmlElement } from "./xml/element.ts";
 
 /** Whether the hypervisor can be asked. */
 type Reachability = Unreachable | { kind: "Reachable"; driver: string };
@@ -49,6 +58,10 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
   readonly #changed: (change: HypervisorChange) => void;
   readonly #mirror = new Mirror();
+  readonly #forms: NormalForms;
+  readonly #configurations: Configurations;
+  /** UUIDs of domains that have a momentary domain's name since the connection began. */
+  #leftovers: ReadonlySet<string> = new Set();
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
@@ -58,6 +71,8 @@ export class LibvirtHypervisor implements Hypervisor {
   constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
+    this.#forms = new NormalForms(this.#session);
+    this.#configurations = new Configurations(this.#session, this.#forms);
   }
 
   /** Begins to connect, and keeps connected. */
@@ -78,6 +93,8 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#endOutage();
         this.#everReached = true;
         this.#mirror.reset(event.domains);
+        this.#forms.forget();
+        this.#leftovers = new Set(event.domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
         this.#reachability = {
           kind: "Reachable",
           driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
@@ -106,6 +123,9 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       const domains = await this.#session.listDomains();
       for (const domain of this.#mirror.compare(domains)) this.#changed(domain);
+      // What is still there is no other controller's that is at work.
+      const leftovers = domains.filter(({ uuid }) => this.#leftovers.has(uuid));
+      await Promise.all(leftovers.map((domain) => removeLeftover(this.#session, domain)));
     } catch (error) {
       // Throws on what is not libvirt's.
       absenceOf(error);
@@ -122,20 +142,31 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#mirror.domains();
   }
 
-  async glance(reference: DomainReference): Promise<Glance> {
+  async glance(reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
-    if (!entry.stale && entry.knowsAgent) return { kind: "Present", domain: entry.domain };
-    return this.#asking(entry.domain, async (calls) => {
-      const eventsBefore = this.#mirror.events(entry.domain.uuid);
-      const xml = entry.knowsAgent || entry.domain.id === undefined ? undefined : await calls.liveXml();
-      return { kind: "Present", domain: await this.#refresh(entry.domain, calls, { xml, eventsBefore }) };
+    const { domain: known, stale, knowsAgent } = entry;
+    if (!stale && knowsAgent && comparison === undefined) return { kind: "Present", domain: known };
+    return this.#asking<Glance>(known, async (calls) => {
+      const eventsBefore = this.#mirror.events(known.uuid);
+      const isAsked = known.id !== undefined && (!knowsAgent || comparison !== undefined);
+      const live = isAsked ? await calls.xml(XmlFlag.None) : undefined;
+      const persistent = comparison === undefined ? undefined : await calls.isPersistent();
+      const next = await this.#next({ identity: known, calls, persistent, live }, comparison);
+      const xml = live && readDomain(live);
+      const domain = await this.#refresh(known, calls, { xml, eventsBefore });
+      return { kind: "Present", domain, ...next };
     });
   }
 
   async look(reference: DomainReference, question: Question): Promise<Look> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
+    const look = await this.#lookAt(reference, question);
+    return look.kind === "Missing" ? this.#missing(reference, question) : look;
+  }
+
+  async #lookAt(reference: DomainReference, question: Question): Promise<Look> {
     const entry = this.#mirror.find(reference);
     if (entry === undefined) return { kind: "Missing" };
     return this.#asking<Look>(entry.domain, async (calls) => {
@@ -144,23 +175,36 @@ export class LibvirtHypervisor implements Hypervisor {
         // A boot that is known to run is only compared with what is asked for last: its ID never comes again on this
         // connection. What has made way for another since is found out by that, too.
         const isKnown = look === 1 && !entry.stale && entry.domain.id !== undefined;
-        const [before, persistent, next] = await Promise.all([
+        const [before, persistent, nextMark] = await Promise.all([
           isKnown ? entry.domain : this.#refresh(entry.domain, calls),
           calls.isPersistent(),
           calls.requestMark("Config"),
         ]);
-        const marks: Marks = { bootMark: false, next };
+        const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
-        if (before.id === undefined) return { kind: "Present", domain: before, persistent, marks };
+        if (before.id === undefined) {
+          const next = await this.#next({ identity: before, calls, persistent }, question.comparison);
+          return { kind: "Present", domain: before, persistent, marks, ...next };
+        }
         const eventsBefore = this.#mirror.events(before.uuid);
-        const [marksOfBoot, { xml, ...sight }] = await Promise.all([
-          bootMarks(calls, question.attempt ?? next?.attempt),
+        const [marksOfBoot, { live, xml, ...sight }] = await Promise.all([
+          bootMarks(calls, question.attempt ?? nextMark?.attempt),
           sightOfBoot(calls, before, question),
         ]);
+        const next = await this.#next({ identity: before, calls, persistent, live }, question.comparison);
+        // Asked last: what is looked at before may take a while, and is decided on as of now.
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
         // A stop that overtook the answers is known, and they speak of the boot that it ended.
-        if (domain.id === before.id && domain.lastStop === lastStop)
-          return { kind: "Present", domain, persistent, marks: { ...marks, ...marksOfBoot }, ...sight };
+        if (domain.id === before.id && domain.lastStop === lastStop) {
+          return {
+            kind: "Present",
+            domain,
+            persistent,
+            marks: { ...marks, ...marksOfBoot },
+            ...sight,
+            ...next,
+          };
+        }
       }
       return {
         kind: "Unreachable",
@@ -174,15 +218,61 @@ export class LibvirtHypervisor implements Hypervisor {
     if (this.#reachability.kind === "Unreachable")
       return { kind: "NotSent", message: this.#reachability.message };
     const calls = this.#calls(domain, this.#reachability.driver);
-    return outcomeOf(() => calls.perform(effect));
+    return outcomeOf(() => this.#perform(calls, domain, effect));
   }
 
-  defineNew(): Promise<Outcome> {
-    throw new Error("defineNew is not there yet");
+  async defineNew(reference: DomainReference, definition: string): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    return outcomeOf(() => this.#configurations.defineNew(reference, definition));
   }
 
-  repair(): Promise<Outcome> {
-    throw new Error("repair is not there yet");
+  async #perform(calls: DomainCalls, domain: Domain, effect: Effect): Promise<void> {
+    switch (effect.kind) {
+      case "Define":
+        return this.#configurations.define(calls, domain, effect.definition);
+      case "RollBack":
+        return this.#configurations.rollBack(calls, domain, effect.mark);
+      case "AttachDisk":
+        return attachDisk(calls, effect.disk);
+      case "Start":
+        return effect.without === undefined || effect.without.length === 0
+          ? calls.perform(effect)
+          : startWithout(calls, effect.without);
+      case "Repair":
+        return performRepair(this.#session, effect.repair);
+      case "Settle":
+        await calls.perform(effect);
+        if (effect.mark.definition !== undefined) this.#configurations.forgetPrevious(domain);
+        return undefined;
+      default:
+        return calls.perform(effect);
+    }
+  }
+
+  /** What the next start would use, where that was asked. */
+  async #next(starter: Starter, comparison: Comparison | undefined): Promise<Pick<Sight, "next">> {
+    if (comparison === undefined || this.#reachability.kind === "Unreachable") return {};
+    const { driver } = this.#reachability;
+    const host = { session: this.#session, driver, forms: this.#forms };
+    return { next: await nextStart(host, starter, comparison) };
+  }
+
+  /** A domain that is not there could be defined. */
+  async #missing(reference: DomainReference, { comparison }: Question): Promise<Look> {
+    if (comparison?.blueprint.definition === undefined) return { kind: "Missing" };
+    const identity = reference.kind === "Name" ? { name: reference.name } : { uuid: reference.uuid };
+    try {
+      return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
+    } catch (error) {
+      return absenceOf(error);
+    }
+  }
+
+  async repair(repair: Repair): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    return outcomeOf(() => performRepair(this.#session, repair));
   }
 
   /** `xml` is what the XML of the running boot has said since so many events had come. */
@@ -237,8 +327,9 @@ async function sightOfBoot(
   calls: DomainCalls,
   { state, reason }: Domain,
   { jobs, agent: question }: Question,
-): Promise<Omit<Sight, "domain" | "persistent" | "marks"> & { xml: DomainXml }> {
-  const xml = await calls.liveXml();
+): Promise<Omit<Sight, "domain" | "persistent" | "marks" | "next"> & { live: XmlElement; xml: DomainXml }> {
+  const live = await calls.xml(XmlFlag.None);
+  const xml = readDomain(live);
   const isStuck = state === "Paused" && reason === "IOError";
   const isAsked = question !== undefined && state === "Running" && xml.agent === "Connected";
   const [job, storageProblem, agent] = await Promise.all([
@@ -246,7 +337,7 @@ async function sightOfBoot(
     isStuck ? calls.storageProblem(xml.disks) : undefined,
     isAsked ? calls.askAgent(question) : undefined,
   ]);
-  return { xml, job, storageProblem, agent };
+  return { live, xml, job, storageProblem, agent };
 }
 
 /** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */

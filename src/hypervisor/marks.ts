@@ -1,8 +1,11 @@
-import { XMLBuilder, XMLParser } from "fast-xml-parser";
 import { z } from "zod";
 import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
+import type { MetadataEntry } from "./metadata.ts";
+import { element } from "./xml/element.ts";
+import { formatXml } from "./xml/format.ts";
+import { parseXml, XmlError } from "./xml/parse.ts";
 
 /** A metadata element of a domain, as libvirt's SetMetadata takes it. */
 export interface MetadataElement {
@@ -23,28 +26,11 @@ export function bootMark(attempt: string): MetadataElement {
   return { uri: bootMarkUri(attempt), key: "warmboot-boot", xml: "<boot/>" };
 }
 
+/** XML namespace of the configuration that a definition has replaced, in the domain's metadata. */
+export const previousUri = "https://warmboot.dev/previous";
+
 /** No mark that this program writes is longer; a longer one is somebody else's. */
 const longestMarkLength = 65_536;
-
-const builder = new XMLBuilder({
-  ignoreAttributes: false,
-  attributeNamePrefix: "",
-  suppressEmptyNode: true,
-  // Otherwise the value "true" becomes an attribute without a value, which libvirt refuses.
-  suppressBooleanAttributes: false,
-  attributesGroupName: "$",
-});
-const parser = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: "",
-  attributesGroupName: "$",
-  removeNSPrefix: true,
-  parseAttributeValue: false,
-  trimValues: false,
-  // Only the five entities of XML itself, and character references: a mark declares none.
-  htmlEntities: true,
-  processEntities: true,
-});
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
@@ -53,7 +39,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
   const { requestedAt, restartGeneration, restartToken, mode } = request;
   const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
   const startedAt = formatTimestamp(startedAtMs);
-  const $ = withoutUndefined({
+  const xml = element("request", {
     attempt,
     cluster,
     resource,
@@ -69,10 +55,18 @@ export function requestMark(mark: RequestMark): MetadataElement {
     wasOff: wasOff === true ? "yes" : undefined,
     inPlace: mark.inPlace === true ? "yes" : undefined,
     bootId: mark.bootId,
+    definition: mark.definition,
     servedGeneration: servedBefore.observedRestartGeneration,
     servedToken: servedBefore.observedRestartToken,
   });
-  return { uri: requestMarkUri, key: "warmboot", xml: builder.build({ request: { $ } }) };
+  return { uri: requestMarkUri, key: "warmboot", xml: formatXml(xml) };
+}
+
+/** A mark as it stands in the metadata of a domain's XML. */
+export function asMetadataEntry({ uri, key, xml }: MetadataElement): MetadataEntry {
+  const mark = parseXml(xml);
+  const attributes = { [`xmlns:${key}`]: uri, ...mark.attributes };
+  return { uri, element: { ...mark, name: `${key}:${mark.name}`, attributes } };
 }
 
 /** Several tokens in one attribute, as JSON. */
@@ -101,6 +95,7 @@ const attributes = z.object({
   wasOff: z.literal("yes").optional(),
   inPlace: z.literal("yes").optional(),
   bootId: z.string().optional(),
+  definition: z.enum(["Applied", "RolledBack"]).optional(),
   servedGeneration: z.coerce.number().int().optional(),
   servedToken: z.string().optional(),
 });
@@ -110,7 +105,7 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   if (xml.length > longestMarkLength) return undefined;
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
-  const { attempt, cluster, resource, owner, result, method, bootId } = parsed.data;
+  const { attempt, cluster, resource, owner, result, method, bootId, definition } = parsed.data;
   const { restartGeneration, restartToken, joinedTokens, mode, requestedAt } = parsed.data;
   const { servedGeneration, servedToken } = parsed.data;
   const startedAtMs = parseTimestamp(parsed.data.startedAt);
@@ -125,23 +120,21 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
     wasOff: parsed.data.wasOff === "yes",
     inPlace: parsed.data.inPlace === "yes",
     bootId,
+    definition,
     startedAtMs,
     result,
     method,
   };
 }
 
+/** libvirt may have put a prefix before the element's name. */
 function requestAttributes(xml: string): unknown {
   try {
-    const document = parser.parse(xml) as { request?: { $?: unknown } };
-    return document.request?.$;
-  } catch {
+    const { name, attributes } = parseXml(xml);
+    return name.split(":").at(-1) === "request" ? attributes : undefined;
+  } catch (error) {
     // Not XML at all: the same as no mark of ours.
-    return undefined;
+    if (error instanceof XmlError) return undefined;
+    throw error;
   }
-}
-
-/** The builder writes an undefined attribute as one without a value. */
-function withoutUndefined(attributes: object): object {
-  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
 }

@@ -13,8 +13,11 @@ interface Entry {
   readonly knowsAgent: boolean;
 }
 
+/** When something has happened to a domain: only events tell. */
+type Moments = Pick<Domain, "lastStop" | "lastReboot" | "lastDefined">;
+
 /** What an answer of the hypervisor says of a domain; without `agent` where it was not asked for that. */
-export type Answer = Omit<Domain, "lastStop" | "lastReboot" | "connection"> & { knowsAgent?: boolean };
+export type Answer = Omit<Domain, keyof Moments | "connection"> & { knowsAgent?: boolean };
 
 /**
  * The domains of one hypervisor as its list and its events told of them, so that a resource at rest costs no
@@ -32,9 +35,10 @@ export class Mirror {
     this.#byUuid.clear();
     this.#uuidByName.clear();
     for (const { uuid, name, id, state, reason } of domains) {
-      const { agent, lastStop, lastReboot } = before.get(uuid)?.domain ?? {};
+      const known = before.get(uuid)?.domain;
       const connection = this.#connection;
-      const domain: Domain = { uuid, name, id, state, reason, lastStop, lastReboot, connection };
+      const domain: Domain = { uuid, name, id, state, reason, ...momentsOf(known), connection };
+      const agent = known?.agent;
       if (id !== undefined) domain.agent = agent;
       // Most domains have no agent, and nothing new to tell of it.
       const knowsAgent = domain.agent === undefined;
@@ -74,6 +78,7 @@ export class Mirror {
       domain.lastStop = at;
       domain.agent = undefined;
     }
+    if (event.type === "Lifecycle" && event.event === "Defined") domain.lastDefined = at;
     if (event.type === "AgentLifecycle" && event.state !== "Unknown") {
       domain.agent = event.state;
       knowsAgent = true;
@@ -94,10 +99,9 @@ export class Mirror {
     const { uuid } = answer;
     const entry = this.#byUuid.get(uuid);
     const events = this.events(uuid);
-    const { lastStop, lastReboot, agent: agentBefore } = entry?.domain ?? {};
     const isOvertaken = events !== eventsBefore;
-    const agent = toldOfAgent === true && !isOvertaken ? answer.agent : agentBefore;
-    const domain: Domain = { ...answer, lastStop, lastReboot, connection: this.#connection };
+    const agent = toldOfAgent === true && !isOvertaken ? answer.agent : entry?.domain.agent;
+    const domain: Domain = { ...answer, ...momentsOf(entry?.domain), connection: this.#connection };
     domain.agent = domain.id === undefined ? undefined : agent;
     const knowsAgent = toldOfAgent === true || (entry?.knowsAgent ?? true);
     this.#put({ domain, events, eventsSeen: eventsBefore, knowsAgent });
@@ -141,6 +145,10 @@ export class Mirror {
   #forgetName({ name, uuid }: Domain): void {
     if (this.#uuidByName.get(name) === uuid) this.#uuidByName.delete(name);
   }
+}
+
+function momentsOf({ lastStop, lastReboot, lastDefined }: Moments = {}): Moments {
+  return { lastStop, lastReboot, lastDefined };
 }
 
 function isWithinBurst(first: Instant | undefined, at: Instant): boolean {

@@ -1,7 +1,9 @@
 import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
 import { AgentSilentError } from "./agent.ts";
+import { DefinitionError } from "./definition/definition-error.ts";
 import { DomainXmlError } from "./domain-xml.ts";
+import { MomentaryDomainError } from "./momentary-domain.ts";
 
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
@@ -13,6 +15,9 @@ const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
   OPERATION_TIMEOUT: "Busy",
 };
 
+/** What this program refuses by itself. */
+const ownRefusals = [AgentSilentError, DefinitionError, DomainXmlError, MomentaryDomainError];
+
 /** The outcome of libvirt calls that were made for one effect. */
 export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome> {
   try {
@@ -21,8 +26,8 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
   } catch (error) {
     if (error instanceof LibvirtError)
       return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
-    if (error instanceof AgentSilentError || error instanceof DomainXmlError)
-      return { kind: "Refused", message: error.message };
+    if (ownRefusals.some((refusal) => error instanceof refusal))
+      return { kind: "Refused", message: (error as Error).message };
     if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }
@@ -40,7 +45,11 @@ export function absenceOf(error: unknown): Missing | Unreachable {
       retryInMs: hungDomainRetryMs,
     };
   }
-  if (error instanceof CallTimeoutError || error instanceof DomainXmlError) {
+  if (
+    error instanceof CallTimeoutError ||
+    error instanceof DomainXmlError ||
+    error instanceof MomentaryDomainError
+  ) {
     return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
   }
   if (error instanceof ConnectionError) return { kind: "Unreachable", message: error.message };

@@ -12,13 +12,22 @@ export class LibvirtError extends Error {
   readonly domain: number;
   /** The procedure that was called, such as "DOMAIN_GET_STATE". */
   readonly procedure: string;
+  /** For SYSTEM_ERROR: the errno of the hypervisor's own system, such as 2 for a file that is not there. */
+  readonly errno: number | undefined;
 
-  constructor(procedure: string, number: number, domain: number, message: string | undefined) {
+  constructor(
+    procedure: string,
+    number: number,
+    domain: number,
+    message: string | undefined,
+    errno?: number,
+  ) {
     super(message ?? `libvirt gave no message for error ${number} of ${procedure}`);
     this.code = errorCodeName(number);
     this.number = number;
     this.domain = domain;
     this.procedure = procedure;
+    this.errno = this.code === "SYSTEM_ERROR" ? errno : undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * Restarts three real guests on a real hypervisor through a real Kubernetes API, and shows how.
+ * Restarts real guests on a real hypervisor through a real Kubernetes API, and shows how; and leaves one alone that
+ * could not start again.
  *
  *     npm run demo              sets up, restarts, shows, removes
  *     npm run demo -- --keep    leaves it all up until Ctrl-C, and says how to play with it
@@ -19,7 +20,7 @@ import { setUp } from "../support/setup.ts";
 import { startGuest, type RunningGuest } from "../support/start-guest.ts";
 import { installWarmboot, readVirtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
 import { bold, dim, duration, green, red, say, sayLast, step, transcript } from "./screen.ts";
-import { manifest, scenarios, type Scenario } from "./scenario.ts";
+import { manifest, scenarios, type Expected, type Scenario } from "./scenario.ts";
 import { Timeline, type Seen } from "./timeline.ts";
 
 const { values: options } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
@@ -53,22 +54,22 @@ async function demo(): Promise<void> {
   const kvm = await step("Does a guest really boot on KVM here?", probeKvm);
   const api = parts.use(await step("A Kubernetes API server with an etcd of its own", startApiServer));
   const libvirtd = parts.use(await step("A private libvirtd; the host's own is not touched", startLibvirtd));
-  const guests = await step("Three guests", () => startGuests(libvirtd, kvm));
+  const guests = await step("Five guests", () => startGuests(libvirtd, kvm));
   const kubeconfig = await step("The VirtualMachine definition, and the controller's rights", () =>
     install(api),
   );
   const launching = () => launch(kubeconfig, libvirtd);
   const controller = parts.use(await step("The controller, as a process of its own", launching));
-  await step("Three VirtualMachine resources", () => createResources(api));
+  await step("Five VirtualMachine resources", () => createResources(api));
   const timeline = parts.use(new Timeline(controller, libvirtd.uri("qemu")));
   for (const [index, scenario] of scenarios.entries()) {
     const guest = guests[index];
-    if (guest !== undefined) await restart(scenario, guest, { api, controller, timeline });
+    if (guest !== undefined) await perform(scenario, guest, { api, libvirtd, controller, timeline });
   }
   await results(api, timeline);
   say(
     green(
-      `\nAll three guests restarted as they should, in ${duration(performance.now() - beganAtMs)} in all.`,
+      `\nFour guests restarted as they should, and one was left running as it should, in ${duration(performance.now() - beganAtMs)} in all.`,
     ),
   );
   if (options.keep) await keep(api, libvirtd);
@@ -82,7 +83,11 @@ async function probeKvm(): Promise<boolean> {
 
 function startGuests(libvirtd: Libvirtd, kvm: boolean): Promise<RunningGuest[]> {
   for (const { name, about } of scenarios) say(`    ${name.padEnd(10)} ${about}`);
-  return Promise.all(scenarios.map(({ name, behaviour }) => startGuest(libvirtd, { name, behaviour, kvm })));
+  return Promise.all(
+    scenarios.map(async ({ name, behaviour, furnish }) =>
+      startGuest(libvirtd, { name, behaviour, kvm, ...(await furnish?.(libvirtd)) }),
+    ),
+  );
 }
 
 function install(api: ApiServer): Promise<string> {
@@ -100,14 +105,52 @@ async function createResources(api: ApiServer): Promise<void> {
   transcript("kubectl get virtualmachines", await api.kubectl("get", "virtualmachines"));
 }
 
+/** What an act of the demo is performed with. */
+interface Stage {
+  api: ApiServer;
+  libvirtd: Libvirtd;
+  controller: ControllerProcess;
+  timeline: Timeline;
+}
+
+/** Takes away what a guest needs, where its act is about that, and requests its restart. */
+async function perform(scenario: Scenario, guest: RunningGuest, stage: Stage): Promise<void> {
+  const { name, about, takeAway, expected } = scenario;
+  say(`\n${bold("==>")} Restart ${bold(name)}, which ${about}`);
+  if (takeAway !== undefined) say(dim(`    ${await takeAway(stage.libvirtd)}`));
+  if (expected.outcome === "Restarted") await restart(scenario, expected, guest, stage);
+  else await refuse(scenario, expected, guest, stage);
+}
+
+/** Requests a restart that cannot be done, and sees that the guest is left alone. */
+async function refuse(
+  { name }: Scenario,
+  { finding }: Expected & { outcome: "Refused" },
+  guest: RunningGuest,
+  { api, libvirtd, timeline }: Stage,
+): Promise<void> {
+  const token = new Date().toISOString();
+  timeline.requested(name, `kubectl annotate wvm ${name} warmboot.dev/restart=${token}`);
+  await api.kubectl("annotate", "wvm", name, `warmboot.dev/restart=${token}`);
+  await waitForCondition(api, name, "Stalled");
+  const { findings = [], domain } = (await readVirtualMachine(api, name)).status;
+  const [first] = findings;
+  timeline.told(name, `Stalled: ${first?.reason}: ${first?.message}; ${first?.remedy}`);
+  assert.match(first?.message ?? "", finding, `${name}: ${JSON.stringify(findings)}`);
+  assert.equal(domain?.state, "Running", `${name} is ${domain?.state}`);
+  assert.equal(await libvirtd.virsh("domstate", name).then((state) => state.trim()), "running");
+  assert.equal((await guest.boots()).length, 1, `${name} booted again`);
+  timeline.note(name, "still runs, in its first boot");
+}
+
 /** Requests one restart as users do, waits as users do, and asks the guest itself. */
 async function restart(
   scenario: Scenario,
+  expected: Expected & { outcome: "Restarted" },
   guest: RunningGuest,
-  { api, controller, timeline }: { api: ApiServer; controller: ControllerProcess; timeline: Timeline },
+  { api, controller, timeline }: Stage,
 ): Promise<void> {
-  const { name, about, trigger } = scenario;
-  say(`\n${bold("==>")} Restart ${bold(name)}, which ${about}`);
+  const { name, trigger } = scenario;
   if (trigger === "Annotation") {
     const token = new Date().toISOString();
     timeline.requested(name, `kubectl annotate wvm ${name} warmboot.dev/restart=${token}`);
@@ -123,7 +166,7 @@ async function restart(
   await guest.ready(2);
   const bootIds = await guest.boots();
   timeline.note(name, `booted anew: boot ${bootIds.map((id) => id.slice(0, 8)).join(", then boot ")}`);
-  assertRestarted(scenario, await readVirtualMachine(api, name), bootIds);
+  assertRestarted(name, expected, await readVirtualMachine(api, name), bootIds);
 }
 
 /** Waits without starting a process: kubectl's start would be in the way of what is measured on a small machine. */
@@ -132,7 +175,12 @@ async function ended(controller: ControllerProcess, machine: string): Promise<vo
 }
 
 /** The demo fails loudly where a guest did not restart as it should. */
-function assertRestarted({ name, expected }: Scenario, { status }: VirtualMachine, bootIds: string[]): void {
+function assertRestarted(
+  name: string,
+  expected: Expected & { outcome: "Restarted" },
+  { status }: VirtualMachine,
+  bootIds: string[],
+): void {
   const { lastRestart } = status;
   assert.equal(lastRestart?.result, "Succeeded", `${name}: ${lastRestart?.result} (${lastRestart?.message})`);
   assert.equal(lastRestart.method, expected.method, `${name} was restarted by ${lastRestart.method}`);
@@ -141,6 +189,7 @@ function assertRestarted({ name, expected }: Scenario, { status }: VirtualMachin
     expected.forced,
     `${name}: ${lastRestart.forcedBecause}`,
   );
+  assert.deepEqual(lastRestart.repairs, expected.repairs, `${name}: ${lastRestart.repairs?.join(", ")}`);
   assert.ok(lastRestart.evidence.includes("BootMarkGone"), `${name} has no proof of its restart`);
   assert.equal(new Set(bootIds).size, 2, `${name} booted ${bootIds.length} times and not twice`);
 }
@@ -156,8 +205,9 @@ async function results(api: ApiServer, timeline: Timeline): Promise<void> {
   say();
   transcript("kubectl get events", await api.kubectl("get", "events", "--sort-by=.eventTime"));
   say(`\n${bold("==>")} What was measured`);
-  for (const scenario of scenarios) {
-    say(`    ${scenario.name.padEnd(10)} ${measured(scenario, timeline.seen(scenario.name))}`);
+  for (const { name, policy, expected } of scenarios) {
+    if (expected.outcome === "Restarted")
+      say(`    ${name.padEnd(10)} ${measured(policy, expected, timeline.seen(name))}`);
   }
 }
 
@@ -166,7 +216,8 @@ function describeCondition({ type, status, reason, message }: Condition): string
 }
 
 function measured(
-  { policy, expected }: Scenario,
+  policy: Scenario["policy"],
+  expected: Expected & { outcome: "Restarted" },
   { offForMs, stoppedMs, startedMs, signalledMs }: Seen,
 ): string {
   const between = (from: number | undefined, to: number | undefined) =>

@@ -43,9 +43,14 @@ export class Timeline implements AsyncDisposable {
     return this.#seen.get(name) ?? {};
   }
 
-  /** Adds a line of the demo's own. */
+  /** Adds what the guest was seen to do. */
   note(name: string, text: string): void {
     this.#print(name, "guest", text);
+  }
+
+  /** Adds what the status says. */
+  told(name: string, text: string): void {
+    this.#print(name, "warmboot", text);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,6 +10,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "libvirt-clients": "/usr/bin/virsh",
   "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
   "qemu-utils": "/usr/bin/qemu-img",
+  ovmf: "/usr/share/OVMF/OVMF_CODE.fd",
+  swtpm: "/usr/bin/swtpm",
+  "swtpm-tools": "/usr/bin/swtpm_setup",
 };
 
 /** What Debian's maintainer scripts ask before they start a service. */

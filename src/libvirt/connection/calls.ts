@@ -178,8 +178,8 @@ function settle(call: Call, frame: Frame): void {
       call.resolve(decodeWhole(call.result, frame.payload));
       return;
     }
-    const { code, domain, message } = decodeWhole(remoteError, frame.payload);
-    call.reject(new LibvirtError(call.name, code, domain, message));
+    const { code, domain, message, int1 } = decodeWhole(remoteError, frame.payload);
+    call.reject(new LibvirtError(call.name, code, domain, message, int1));
   } catch (cause) {
     call.reject(
       new ConnectionError("Protocol", `the reply to ${call.name} cannot be read: ${messageOf(cause)}`, {

@@ -6,13 +6,15 @@ import { ConnectionOnDemand } from "./connection-on-demand.ts";
  *
  * - `Domain`: another job on the domain, and the hypervisor's process behind it.
  * - `Agent`: the guest's agent. A shutdown is answered when the guest is off.
+ * - `Storage`: files and what they are on, such as a server that is away.
  */
-export type WaitsFor = "Domain" | "Agent";
+export type WaitsFor = "Domain" | "Agent" | "Storage";
 
 /**
  * The connections of a session to one daemon: one for the events and for calls that the daemon answers by itself, and
  * one for each thing that calls wait for. A connection carries few unanswered calls, so that some that hang would
- * otherwise take the places of all others: guests' agents that hang must not hold up what ends their guests.
+ * otherwise take the places of all others: guests' agents that hang must not hold up what ends their guests, nor must
+ * storage that hangs.
  */
 export class Connections {
   /** Lives as long as the session is connected; the others are opened when they are needed. */
@@ -21,7 +23,11 @@ export class Connections {
 
   constructor(main: Connection, open: (signal: AbortSignal) => Promise<Connection>) {
     this.main = main;
-    this.#others = { Domain: new ConnectionOnDemand(open), Agent: new ConnectionOnDemand(open) };
+    this.#others = {
+      Domain: new ConnectionOnDemand(open),
+      Agent: new ConnectionOnDemand(open),
+      Storage: new ConnectionOnDemand(open),
+    };
   }
 
   /** The one for calls that wait for this. */
@@ -31,7 +37,7 @@ export class Connections {
 
   /** Ends all of them. Never rejects. */
   async close(): Promise<void> {
-    const { Domain, Agent } = this.#others;
-    await Promise.all([this.main, Domain, Agent].map((connection) => connection.close()));
+    const connections = [this.main, ...Object.values(this.#others)];
+    await Promise.all(connections.map((connection) => connection.close()));
   }
 }

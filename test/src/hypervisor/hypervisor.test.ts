@@ -166,6 +166,27 @@ test("a domain that was listed as running and is found dead without an event is 
   assert.equal(glance.domain.state, "Shutoff");
 });
 
+test("a domain of a controller that died while it looked at a definition is removed after a while", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const removed = Promise.withResolvers<void>();
+  const leftover = { name: "warmboot-check-0", uuid, id: undefined };
+  await using world = await OneDomain.start(
+    rule(procedures.connectGetAllDomainStats, () => ({ retStats: [{ dom: leftover, params: [] }] })),
+    rule(procedures.domainGetMetadata, ({ uri }) => {
+      assert.equal(uri, "https://warmboot.dev/check");
+      return { metadata: "<check/>" };
+    }),
+    rule(procedures.domainUndefineFlags, ({ dom }) => {
+      assert.equal(dom.name, leftover.name);
+      removed.resolve();
+      return {};
+    }),
+  );
+  await world.connect();
+  context.mock.timers.tick(5000);
+  await removed.promise;
+});
+
 test("a change of what the host has is told as one of no domain, and leaves the domains as they are", async () => {
   await using world = await OneDomain.start();
   await world.connect();

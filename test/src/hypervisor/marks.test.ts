@@ -26,6 +26,7 @@ const mark: fc.Arbitrary<RequestMark> = fc.record(
     wasOff: fc.boolean(),
     inPlace: fc.boolean(),
     bootId: fc.uuid(),
+    definition: fc.constantFrom("Applied", "RolledBack"),
     owner: fc.stringMatching(/^[a-z0-9-]+\/[a-z0-9.-]+$/),
     request: fc.record(
       {

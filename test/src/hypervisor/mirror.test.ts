@@ -9,7 +9,7 @@ const at = { epochMs: 1000, monotonicMs: 1 };
 
 function event(
   name: string,
-  what: { event: "Stopped"; detail: "Shutdown" } | { event: "Defined"; detail: "Renamed" },
+  what: { event: "Stopped"; detail: "Shutdown" } | { event: "Defined"; detail: "Renamed" | "Updated" },
 ): DomainEvent {
   return { type: "Lifecycle", domain: { name, uuid, id: undefined }, receivedAtMs: 1, ...what };
 }
@@ -63,6 +63,15 @@ test("a renamed domain is found by its new name only, and another may take the o
   mirror.set({ name: other.name, uuid: other.uuid, state: "Shutoff", reason: "Unknown" }, 0);
   mirror.remove(uuid);
   assert.equal(mirror.find({ kind: "Name", name: "web" })?.domain.uuid, other.uuid);
+});
+
+test("when a domain was defined last is remembered, also over answers and a new list", () => {
+  const mirror = new Mirror();
+  mirror.reset([listed]);
+  mirror.note(event("web", { event: "Defined", detail: "Updated" }), at);
+  mirror.set({ name: "web", uuid, id: 1, state: "Running", reason: "Booted" }, mirror.events(uuid));
+  mirror.reset([listed]);
+  assert.deepEqual(mirror.find({ kind: "UUID", uuid })?.domain.lastDefined, at);
 });
 
 test("a new list replaces everything but the times at which domains stopped", () => {

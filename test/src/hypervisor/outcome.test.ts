@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
 import { AgentSilentError } from "../../../src/hypervisor/agent.ts";
+import { DefinitionError } from "../../../src/hypervisor/definition/definition-error.ts";
+import { MomentaryDomainError } from "../../../src/hypervisor/momentary-domain.ts";
 import { absenceOf, outcomeOf } from "../../../src/hypervisor/outcome.ts";
 
 const libvirtError = (number: number) =>
@@ -27,6 +29,8 @@ describe("the outcome of an effect", () => {
     ["libvirt denies on a connection that may only read", operationDenied, "Refused", "Denied"],
     ["meets a domain that something else holds", busy, "Refused", "Busy"],
     ["the guest agent does not answer", new AgentSilentError(), "Refused", undefined],
+    ["has a definition that cannot be used", new DefinitionError("no"), "Refused", undefined],
+    ["loses the domain that it defined for a moment", new MomentaryDomainError("no"), "Refused", undefined],
     ["is not answered in time", late, "Unanswered", undefined],
     ["is not sent in time", queued, "NotSent", undefined],
     ["loses its connection", broken, "Unanswered", undefined],
@@ -54,6 +58,7 @@ describe("a look that fails", () => {
   for (const [what, error, isAskedAgain] of [
     ["libvirt cannot tell", invalid, true],
     ["the domain hangs", late, true],
+    ["a domain that was defined for a moment is gone", new MomentaryDomainError("it is gone"), true],
     ["the connection is gone, which tells when it is back", broken, false],
   ] as const)
     test(`because ${what} says so, and is ${isAskedAgain ? "" : "not "}to be asked again`, () => {

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { preflight } from "../../../src/hypervisor/preflight/preflight.ts";
+import type { Caller } from "../../../src/hypervisor/momentary-domain.ts";
+import { parseXml } from "../../../src/hypervisor/xml/parse.ts";
+import { Heard } from "../../src/libvirt/heard.ts";
+import { startLibvirtd, type Libvirtd } from "../../support/libvirtd.ts";
+import { disk, machine, Place } from "./workshop.ts";
+
+const disks = 20;
+const chain = 5;
+/** A definition and a look at each disk for each level, and some for everything else. */
+const mostCalls = 150;
+
+let libvirtd: Libvirtd;
+let heard: Heard;
+before(async () => {
+  libvirtd = await startLibvirtd();
+  heard = new Heard(libvirtd.uri("qemu"));
+  await heard.next("Connected");
+});
+after(async () => {
+  await heard[Symbol.asyncDispose]();
+  await libvirtd.close();
+});
+
+/** A session whose calls are counted. */
+function counting(): { caller: Caller; calls: () => number } {
+  let calls = 0;
+  const call: Caller["call"] = (...args) => {
+    calls += 1;
+    return heard.session.call(...args);
+  };
+  return { caller: { call }, calls: () => calls };
+}
+
+test(`a running machine of ${disks} disks on ${chain} images each costs ${mostCalls} calls at most`, async (t) => {
+  const place = new Place("many", libvirtd.directory, libvirtd);
+  const tops = await Promise.all(
+    Array.from({ length: disks }, async (_, index) => {
+      await place.image(`d${index}-0`);
+      for (let level = 1; level < chain; level += 1)
+        await place.overlay(`d${index}-${level}`, place.path(`d${index}-${level - 1}`));
+      return disk(`vd${String.fromCodePoint(97 + index)}`, place.path(`d${index}-${chain - 1}`));
+    }),
+  );
+  await place.define("define", machine(place, tops.join("")));
+  await libvirtd.virsh("start", "--paused", place.name);
+  const xml = parseXml(await libvirtd.virsh("dumpxml", "--inactive", place.name));
+  const liveXml = parseXml(await libvirtd.virsh("dumpxml", place.name));
+  const uuid = (await libvirtd.virsh("domuuid", place.name)).trim();
+  const { caller, calls } = counting();
+  const beganMs = performance.now();
+  const context = { driver: "qemu", domain: { name: place.name, uuid }, liveXml, volumes: [] };
+  assert.deepEqual(await preflight(caller, xml, context), []);
+  t.diagnostic(`${calls()} calls, ${(performance.now() - beganMs).toFixed(0)} ms`);
+  assert.ok(calls() <= mostCalls, `${calls()} calls`);
+  assert.equal(
+    (await libvirtd.virsh("list", "--all", "--name")).trim(),
+    place.name,
+    "nothing is left behind",
+  );
+  await libvirtd.virsh("destroy", place.name);
+});
