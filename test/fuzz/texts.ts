@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Session } from "libvirt";
 import { agentBootId } from "../../src/hypervisor/agent.ts";
-import { DomainXmlError, parseDomainXml } from "../../src/hypervisor/domain-xml.ts";
+import { DomainXmlError, parseDomainXml, readDomain } from "../../src/hypervisor/domain-xml.ts";
 import { parseRequestMark, requestMark } from "../../src/hypervisor/marks.ts";
 import type { XmlElement, XmlNode } from "../../src/hypervisor/xml/element.ts";
 import { formatXml } from "../../src/hypervisor/xml/format.ts";
@@ -24,7 +24,7 @@ export function runMark(random: Random, marks: readonly string[]): string {
 /** Damages a domain's XML, and reads of it what a restart needs. */
 export function runDomainXml(random: Random, xmls: readonly string[]): string {
   try {
-    const { disks, agent, onReboot, onPoweroff } = parseDomainXml(damaged(xmls, random));
+    const { disks, agent, onReboot, onPoweroff } = readDomain(parseDomainXml(damaged(xmls, random)));
     for (const one of [...disks, agent ?? "", onReboot ?? "", onPoweroff ?? ""])
       assert.equal(typeof one, "string");
     return "domain XML: read";
