@@ -79,17 +79,26 @@ const tokens = z.string().transform((text, context): unknown => {
   }
 });
 
+/** The API server refuses a status with anything else in its place. */
+const time = z.string().transform((text, context): number => {
+  const epochMs = parseTimestamp(text);
+  if (epochMs !== undefined) return epochMs;
+  context.addIssue({ code: "custom", message: "not a time" });
+  return z.NEVER;
+});
+
 const attributes = z.object({
   attempt: z.string().regex(/^[0-9a-f]{32}$/),
   cluster: z.string(),
   resource: z.string(),
-  owner: z.string(),
+  // A namespace and a name as Kubernetes has them: a resource is sought by them.
+  owner: z.string().regex(/^[a-z0-9-]+\/[a-z0-9][a-z0-9.-]*$/),
   restartGeneration: z.coerce.number().int().optional(),
   restartToken: z.string().optional(),
   joinedTokens: tokens.pipe(z.array(z.string()).max(mostJoinedTokens)).optional(),
   mode: restartMode.optional(),
-  requestedAt: z.string(),
-  startedAt: z.string(),
+  requestedAt: time,
+  startedAt: time,
   result: z.enum(restartResults).optional(),
   method: z.enum(restartMethods).optional(),
   wasOff: z.literal("yes").optional(),
@@ -106,10 +115,9 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
   const { attempt, cluster, resource, owner, result, method, bootId, definition } = parsed.data;
-  const { restartGeneration, restartToken, joinedTokens, mode, requestedAt } = parsed.data;
+  const { restartGeneration, restartToken, joinedTokens, mode, startedAt: startedAtMs } = parsed.data;
   const { servedGeneration, servedToken } = parsed.data;
-  const startedAtMs = parseTimestamp(parsed.data.startedAt);
-  if (startedAtMs === undefined) return undefined;
+  const requestedAt = formatTimestamp(parsed.data.requestedAt);
   return {
     attempt,
     cluster,
