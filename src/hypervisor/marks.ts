@@ -30,7 +30,7 @@ export function bootMark(attempt: string): MetadataElement {
 export const previousUri = "https://warmboot.dev/previous";
 
 /** No mark that this program writes is longer; a longer one is somebody else's. */
-const longestMarkLength = 65_536;
+export const longestMarkLength = 65_536;
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {

@@ -37,13 +37,18 @@ if (port !== null) {
   Error.stackTraceLimit = 0;
   const escaped: Failure[] = [];
   process.on("uncaughtException", (error) =>
-    escaped.push({ seed: Atomics.load(at, 0), how: `uncaught: ${inspect(error)}` }),
+    escaped.push({ seed: Atomics.load(at, 0), how: `uncaught: ${told(error)}` }),
   );
   const fuzzer = await Fuzzer.start(only);
   port.on(
     "message",
     (batch: Batch) => void runBatch(fuzzer, batch, at, escaped).then((report) => port.postMessage(report)),
   );
+}
+
+/** What an assertion compares may be as long as what was damaged. */
+function told(error: unknown): string {
+  return inspect(error).slice(0, 2000);
 }
 
 async function runBatch(
@@ -62,7 +67,7 @@ async function runBatch(
       const outcome = typeof ran === "string" ? ran : await ran;
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     } catch (error) {
-      failures.push({ seed, how: inspect(error) });
+      failures.push({ seed, how: told(error) });
     }
   }
   failures.push(...escaped.splice(0));

@@ -57,9 +57,12 @@ async function fuzz(): Promise<void> {
   for (const [outcome, times] of [...outcomes].sort(([, one], [, other]) => other - one))
     console.log(`${String(times).padStart(10)}  ${outcome}`);
   const seconds = ((performance.now() - beganAtMs) / 1000).toFixed(1);
+  // What a machine makes that others use, too, says little of how long it takes.
+  const perProcessor = Math.round(done / (process.cpuUsage().user / 1e6));
   console.log(
-    `${done} damaged from seed ${seed} on in ${seconds} s: ${rate(done, beganAtMs)}; at most ${Math.round(mostHeapBytes / 1e6)} MB of heap`,
+    `${done} damaged from seed ${seed} on in ${seconds} s, at most ${Math.round(mostHeapBytes / 1e6)} MB of heap:`,
   );
+  console.log(`${rate(done, beganAtMs)}, ${perProcessor} a second of a processor's time`);
   tell(failures);
 }
 

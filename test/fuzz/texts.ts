@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Session } from "libvirt";
 import { agentBootId } from "../../src/hypervisor/agent.ts";
 import { DomainXmlError, parseDomainXml, readDomain } from "../../src/hypervisor/domain-xml.ts";
-import { parseRequestMark, requestMark } from "../../src/hypervisor/marks.ts";
+import { longestMarkLength, parseRequestMark, requestMark } from "../../src/hypervisor/marks.ts";
 import type { XmlElement, XmlNode } from "../../src/hypervisor/xml/element.ts";
 import { formatXml } from "../../src/hypervisor/xml/format.ts";
 import { parseXml, XmlError } from "../../src/hypervisor/xml/parse.ts";
@@ -17,7 +17,10 @@ export function runMark(random: Random, marks: readonly string[]): string {
   const mark = parseRequestMark(damaged(marks, random));
   if (mark === undefined) return "mark: somebody else's";
   assert.match(mark.attempt, /^[0-9a-f]{32}$/);
-  assert.deepEqual(parseRequestMark(requestMark(mark).xml), mark);
+  const { xml } = requestMark(mark);
+  // libvirt gives no mark in which a bracket is a single character.
+  if (xml.length > longestMarkLength) return "mark: longer when it is written";
+  assert.deepEqual(parseRequestMark(xml), mark);
   return "mark: read";
 }
 
