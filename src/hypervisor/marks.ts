@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
+import { shortened } from "../../crds/shortened.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
+import { longestRestartToken } from "../../crds/virtual-machine.ts";
 import type { MetadataEntry } from "./metadata.ts";
 import { element } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
@@ -32,12 +34,17 @@ export const previousUri = "https://warmboot.dev/previous";
 /** No mark that this program writes is longer; a longer one is somebody else's. */
 export const longestMarkLength = 65_536;
 
+/** The controller takes no longer token. One that somebody wrote into the status would make a mark that is not read. */
+function writable(token: string): string {
+  return shortened(token, longestRestartToken);
+}
+
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
   const { attempt, cluster, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } =
     mark;
-  const { requestedAt, restartGeneration, restartToken, mode } = request;
-  const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
+  const { requestedAt, restartGeneration, mode } = request;
+  const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens.map(writable));
   const startedAt = formatTimestamp(startedAtMs);
   const xml = element("request", {
     attempt,
@@ -45,7 +52,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     resource,
     owner,
     restartGeneration,
-    restartToken,
+    restartToken: request.restartToken && writable(request.restartToken),
     joinedTokens,
     mode,
     requestedAt,
@@ -57,7 +64,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     bootId: mark.bootId,
     definition: mark.definition,
     servedGeneration: servedBefore.observedRestartGeneration,
-    servedToken: servedBefore.observedRestartToken,
+    servedToken: servedBefore.observedRestartToken && writable(servedBefore.observedRestartToken),
   });
   return { uri: requestMarkUri, key: "warmboot", xml: formatXml(xml) };
 }

@@ -155,6 +155,18 @@ test("a time in somebody's own way of writing it is read as the API server takes
   assert.equal(parseRequestMark(theirs)?.request.requestedAt, "2026-01-01T00:00:00.500Z");
 });
 
+test("a mark is read again, however long the tokens are that somebody wrote into the status", () => {
+  const token = "<".repeat(500_000);
+  const mark = parseRequestMark(written);
+  assert.ok(mark !== undefined);
+  const { xml } = requestMark({
+    ...mark,
+    request: { ...mark.request, restartToken: token, joinedTokens: Array.from({ length: 10 }, () => token) },
+    servedBefore: { observedRestartToken: token },
+  });
+  assert.equal(parseRequestMark(xml)?.attempt, mark.attempt);
+});
+
 test("every attempt's boot mark has a namespace of its own: nobody takes another's mark for his", () => {
   fc.assert(
     fc.property(hex, hex, (one, other) => {
