@@ -35,6 +35,8 @@ export interface ControllerProcess extends AsyncDisposable {
   readonly lines: readonly LogLine[];
   /** Resolves to the first line that fits, logged already or yet to come; rejects when the process ends before. */
   logged(fits: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Resolves to how it ends, whoever ends it: an exit code or a signal's name. */
+  readonly ended: Promise<number | string>;
   /** Calls back for each line from now on. */
   follow(listener: (line: LogLine) => void): void;
   /** Ends it as an administrator does and resolves to its exit code. */
@@ -52,16 +54,29 @@ export async function startedController(kubeconfig: string, uri: string): Promis
 
 /** Starts the controller; it ends with this process at the latest. */
 export function startController(kubeconfig: string, ...args: string[]): ControllerProcess {
+  return launchController(kubeconfig, args, {});
+}
+
+/** Starts the controller with further variables in its environment. */
+export function launchController(
+  kubeconfig: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): ControllerProcess {
   const command = [process.execPath, main, "--kubeconfig", kubeconfig, "--log-format", "json", ...args];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
   });
   const { pid } = child;
   if (pid === undefined)
     throw new Error("the controller could not be started: is setpriv (util-linux) installed?");
   const lines: LogLine[] = [];
   const told = new EventEmitter();
-  const exited = once(child, "close").then(() => told.emit("close"));
+  const ended = once(child, "close").then(([code, signal]: unknown[]) => {
+    told.emit("close");
+    return (code ?? signal) as number | string;
+  });
   createInterface(child.stdout).on("line", (text) => {
     const line = JSON.parse(text) as LogLine;
     lines.push(line);
@@ -69,13 +84,14 @@ export function startController(kubeconfig: string, ...args: string[]): Controll
   });
   const signal = async (name: NodeJS.Signals): Promise<number | null> => {
     child.kill(name);
-    await exited;
+    await ended;
     return child.exitCode;
   };
   const stop = () => signal("SIGTERM");
   return {
     pid,
     lines,
+    ended,
     async logged(fits) {
       const known = lines.find(fits);
       if (known !== undefined) return known;

@@ -1,0 +1,108 @@
+/**
+ * Takes machines through every path of the controller and lets its process die, or worse, at every point of each; then
+ * looks from outside whether anything was lost, doubled or left off. Prints a table.
+ *
+ *     npm run faults -- [--path soft,hard] [--point NAME[#PASSAGE]] [--fault kill,...] [--all] [--sample N --seed S]
+ *                       [--workers N] [--list] [--trace]
+ */
+import { parseArgs } from "node:util";
+import { onInterruption } from "../support/interruption.ts";
+import { toStderr } from "../support/report.ts";
+import { setUp } from "../support/setup.ts";
+import { injections, type Injection } from "./injection.ts";
+import { Matrix, type Job, type Result } from "./matrix.ts";
+import { paths } from "./paths.ts";
+import { chosenPassages, pointOf, sampled } from "./points.ts";
+import { commandOf, tableOf, totalsOf } from "./table.ts";
+
+const { values } = parseArgs({
+  options: {
+    path: { type: "string" },
+    point: { type: "string" },
+    fault: { type: "string", default: "kill" },
+    all: { type: "boolean", default: false },
+    sample: { type: "string" },
+    seed: { type: "string", default: `${Date.now() % 100_000}` },
+    workers: { type: "string" },
+    list: { type: "boolean", default: false },
+    trace: { type: "boolean", default: false },
+  },
+});
+
+const parts = new AsyncDisposableStack();
+onInterruption((exitCode) => {
+  void parts.disposeAsync().then(() => process.exit(exitCode));
+});
+const chosenPaths = chosen(values.path, paths, "path");
+const faults = chosen(values.fault, injections, "fault");
+await setUp(() => {});
+const beganAtMs = performance.now();
+const isShared = faults.some((fault) => fault.isShared === true);
+const workers = isShared ? 1 : values.workers === undefined ? undefined : Number(values.workers);
+const matrix = parts.use(await Matrix.start(workers));
+
+const listings = await matrix.perform(chosenPaths.map((path) => ({ path })));
+for (const listing of listings) report(listing);
+if (values.list) {
+  for (const { path, outcome } of listings) console.log([`${path.name}:`, ...outcome.passages].join("\n  "));
+} else {
+  const jobs = listings.flatMap(jobsOf);
+  const some = values.sample === undefined ? jobs : sampled(jobs, Number(values.sample), Number(values.seed));
+  toStderr(`${some.length} cases of ${jobs.length}, seed ${values.seed}`);
+  let done = 0;
+  const results = await matrix.perform(some, (result) => {
+    done += 1;
+    if (done % 50 === 0) toStderr(`${done} of ${some.length} cases, ${seconds()}`);
+    report(result);
+  });
+  console.log(tableOf(results));
+  console.log(`\n${totalsOf(results)}\nIt took ${seconds()}.`);
+  process.exitCode = results.some(({ outcome }) => outcome.faults.length > 0) ? 1 : 0;
+}
+const points = new Set(listings.flatMap(({ outcome }) => outcome.passages.map(pointOf)));
+console.log(`${points.size} points on ${listings.length} paths.`);
+await parts.disposeAsync();
+process.exit();
+
+function jobsOf({ path, outcome }: Result): Job[] {
+  const passages = chosenPassages(outcome.passages, values.all || values.point !== undefined);
+  return passages
+    .filter((passage) => isAsked(passage))
+    .flatMap((passage) => suited(path.driver).map((injection) => ({ path, blow: { passage, injection } })));
+}
+
+function isAsked(passage: string): boolean {
+  const { point } = values;
+  return point === undefined || passage === point || pointOf(passage) === point;
+}
+
+function suited(driver: string): Injection[] {
+  return faults.filter(({ endsLibvirtd }) => endsLibvirtd !== true || driver === "qemu");
+}
+
+function chosen<T extends { name: string }>(names: string | undefined, all: readonly T[], what: string): T[] {
+  if (names === undefined) return [...all];
+  return names.split(",").map((name) => {
+    const found = all.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    console.error(`there is no ${what} ${name}, only ${all.map((one) => one.name).join(", ")}`);
+    process.exit(2);
+  });
+}
+
+/** What went wrong is told at once, with everything that was seen of it where that was asked. */
+function report(result: Result): void {
+  const { outcome } = result;
+  const faulty = outcome.faults.map(([fault, why]) => `${fault}: ${why}`);
+  if (faulty.length > 0) toStderr(`${faulty.join("; ")}\n    ${commandOf(result)}`);
+  if (!values.trace) return;
+  const { requestedAtMs, readyAgainAtMs, heard } = outcome.account;
+  const since = (atMs: number) => `${(atMs - requestedAtMs).toFixed(0)} ms`;
+  toStderr(outcome.logs.join("\n"));
+  for (const { what, atMs } of heard) toStderr(`${since(atMs)}: ${what}`);
+  if (readyAgainAtMs !== undefined) toStderr(`${since(readyAgainAtMs)}: the next process is ready`);
+}
+
+function seconds(): string {
+  return `${((performance.now() - beganAtMs) / 1000).toFixed(0)} s`;
+}
