@@ -73,7 +73,7 @@ export function startDelayMs({ heard, requestedAtMs, readyAgainAtMs }: Account):
     ({ what, atMs }) => /^(Started|Stopped)/.test(what) && atMs <= readyAgainAtMs,
   );
   const start = heard.find(({ what, atMs }) => what.startsWith("Started") && atMs > readyAgainAtMs);
-  if (start === undefined || before === undefined || before.what.startsWith("Started")) return undefined;
+  if (start === undefined || before?.what.startsWith("Started") === true) return undefined;
   return start.atMs - readyAgainAtMs;
 }
 

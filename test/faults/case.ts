@@ -8,7 +8,7 @@ import { launchController, type ControllerProcess } from "../support/controller.
 import { armDirectory, isReached, type Injection } from "./injection.ts";
 import { judge, startDelayMs, type Account, type Fault } from "./account.ts";
 import type { Path } from "./paths.ts";
-import type { Passage } from "./points.ts";
+import type { Passage, Passages } from "./points.ts";
 import { virtualMachines, type Place } from "./place.ts";
 
 /** At which passage of a point what happens; without it, the process lists those that it makes. */
@@ -31,7 +31,7 @@ export interface Outcome {
   faults: [Fault, string][];
   startDelayMs: number | undefined;
   /** Without a blow: each passage of a point, in order. */
-  passages: string[];
+  passages: Passages;
   account: Account;
   /** What the processes have logged, for a report. */
   logs: string[];
@@ -60,6 +60,7 @@ export async function performCase(
   try {
     await resources.until(key, ({ status }) => status.observedRestartGeneration !== undefined, signal);
     await path.disturb?.(place, name);
+    const beforeRequest = keeper.passages().length;
     const requestedAtMs = performance.now();
     const spec = { ...path.requestSpec?.(name), restartGeneration: 1 };
     await resources.client.mergePatch(virtualMachines, { namespace, name }, { spec });
@@ -81,7 +82,7 @@ export async function performCase(
       struck: keeper.struck,
       faults: judge(account, path),
       startDelayMs: startDelayMs(account),
-      passages: keeper.passages(),
+      passages: { all: keeper.passages(), beforeRequest },
       account,
       logs: keeper.logs(),
     };

@@ -11,8 +11,8 @@ import { toStderr } from "../support/report.ts";
 import { setUp } from "../support/setup.ts";
 import { injections, type Injection } from "./injection.ts";
 import { Matrix, type Job, type Result } from "./matrix.ts";
-import { paths } from "./paths.ts";
-import { chosenPassages, pointOf, sampled } from "./points.ts";
+import { paths, type Path } from "./paths.ts";
+import { chosenPassages, openingPassages, pointOf, sampled, type Passage, type Passages } from "./points.ts";
 import { commandOf, tableOf, totalsOf } from "./table.ts";
 
 const { values } = parseArgs({
@@ -44,7 +44,8 @@ const matrix = parts.use(await Matrix.start(workers));
 const listings = await matrix.perform(chosenPaths.map((path) => ({ path })));
 for (const listing of listings) report(listing);
 if (values.list) {
-  for (const { path, outcome } of listings) console.log([`${path.name}:`, ...outcome.passages].join("\n  "));
+  for (const { path, outcome } of listings)
+    console.log([`${path.name}:`, ...outcome.passages.all].join("\n  "));
 } else {
   const jobs = listings.flatMap(jobsOf);
   const some = values.sample === undefined ? jobs : sampled(jobs, Number(values.sample), Number(values.seed));
@@ -59,21 +60,26 @@ if (values.list) {
   console.log(`\n${totalsOf(results)}\nIt took ${seconds()}.`);
   process.exitCode = results.some(({ outcome }) => outcome.faults.length > 0) ? 1 : 0;
 }
-const points = new Set(listings.flatMap(({ outcome }) => outcome.passages.map(pointOf)));
+const points = new Set(listings.flatMap(({ outcome }) => outcome.passages.all.map(pointOf)));
 console.log(`${points.size} points on ${listings.length} paths.`);
 await parts.disposeAsync();
 process.exit();
 
 function jobsOf({ path, outcome }: Result): Job[] {
-  const passages = chosenPassages(outcome.passages, values.all || values.point !== undefined);
-  return passages
-    .filter((passage) => isAsked(passage))
-    .flatMap((passage) => suited(path.driver).map((injection) => ({ path, blow: { passage, injection } })));
+  return passagesOf(path, outcome.passages).flatMap((passage) =>
+    suited(path.driver).map((injection) => ({ path, blow: { passage, injection } })),
+  );
 }
 
-function isAsked(passage: string): boolean {
-  const { point } = values;
-  return point === undefined || passage === point || pointOf(passage) === point;
+/** A point that is named is tried at each of its passages, or at the one that is named. */
+function passagesOf(path: Path, passages: Passages): Passage[] {
+  const { point, all } = values;
+  if (point !== undefined)
+    return passages.all.filter((passage) => passage === point || pointOf(passage) === point);
+  if (all) return [...passages.all];
+  return path === chosenPaths[0]
+    ? [...openingPassages(passages), ...chosenPassages(passages)]
+    : chosenPassages(passages);
 }
 
 function suited(driver: string): Injection[] {
@@ -81,12 +87,12 @@ function suited(driver: string): Injection[] {
 }
 
 function chosen<T extends { name: string }>(names: string | undefined, all: readonly T[], what: string): T[] {
-  if (names === undefined) return [...all];
-  return names.split(",").map((name) => {
-    const found = all.find((one) => one.name === name);
-    if (found !== undefined) return found;
-    console.error(`there is no ${what} ${name}, only ${all.map((one) => one.name).join(", ")}`);
-    process.exit(2);
+  const known = new Map(all.map((one) => [one.name, one]));
+  return (names?.split(",") ?? [...known.keys()]).map((name) => {
+    const found = known.get(name);
+    if (found === undefined)
+      throw new Error(`there is no ${what} ${name}, only ${[...known.keys()].join(", ")}`);
+    return found;
   });
 }
 
