@@ -3,9 +3,9 @@ import { describe, test } from "node:test";
 import { parseVirtualMachine } from "../../crds/virtual-machine.ts";
 import { judge, startDelayMs, type Account, type Expectation, type Fault } from "./account.ts";
 
-const cold: Expectation = { ends: 1, inPlace: false, results: ["Succeeded"] };
-const fromOff: Expectation = { ends: 0, inPlace: false, results: ["Succeeded"] };
-const inPlace: Expectation = { ends: 1, inPlace: true, results: ["Succeeded", "Unverified"] };
+const cold: Expectation = { ends: 1, inPlace: false, results: ["Succeeded"], startsAtOnce: true };
+const fromOff: Expectation = { ...cold, ends: 0 };
+const inPlace: Expectation = { ...cold, inPlace: true, results: ["Succeeded", "Unverified"] };
 
 /** What is told of a request of generation 1 that was served, or of another. */
 function resource(record: object = {}, records = 1) {
@@ -51,6 +51,7 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
     [],
   ],
   ["a guest that is off", account(["Stopped Destroyed"], { runs: false }), cold, ["left off", "lost"]],
+  ["a boot that only the guest knows of", account(cycle, { boots: ["a", "b", "c"] }), cold, ["doubled"]],
   ["a request without a result", account(cycle, { isServed: false }), cold, ["lost"]],
   ["a success without a restart", account([]), cold, ["lost", "told wrong"]],
   ["a failure", account(cycle, { resource: resource({ result: "Failed" }) }), cold, ["told wrong"]],

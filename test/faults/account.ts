@@ -16,6 +16,8 @@ export interface Expectation {
   inPlace: boolean;
   /** The results that may be told. */
   results: readonly string[];
+  /** Whether a guest that is off is started without waiting for anything. */
+  startsAtOnce: boolean;
 }
 
 /** Everything that the judge goes by: none of it is the controller's own word but the resource. */
@@ -29,6 +31,8 @@ export interface Account {
   isServed: boolean;
   /** Whether the domain runs at the end, as libvirt answers. */
   runs: boolean;
+  /** IDs of the boots that the guest has told itself; absent where it tells of none. */
+  boots?: readonly string[] | undefined;
   /** When a process that was started after a crash was ready. */
   readyAgainAtMs?: number | undefined;
 }
@@ -46,6 +50,8 @@ export function judge(account: Account, { ends, inPlace, results }: Expectation)
   const { stops, starts, reboots } = counted(account);
   const ended = stops.length + reboots;
   if (ended > ends || starts > 1) faults.push(["doubled", `${ended} boots ended and ${starts} began`]);
+  const told = account.boots === undefined ? undefined : new Set(account.boots).size;
+  if (told !== undefined && told !== ends + 1) faults.push(["doubled", `the guest booted ${told} times`]);
   if (!runs) faults.push(["left off", "the domain is off at the end"]);
   const { lastRestart, history = [] } = resource.status;
   if (!isServed || lastRestart === undefined) {

@@ -54,34 +54,39 @@ export async function performCase(
   cases += 1;
   const name = `${path.name}-${cases}`;
   await defineDomain(place, path, name);
-  const key = await resources.create(namespace, name, path.spec(name));
+  const key = await resources.create(namespace, name, path.spec);
   const signal = AbortSignal.timeout(withinMs);
   const keeper = new Keeper({ ...parts, place, path, name, blow });
   try {
     await resources.until(key, ({ status }) => status.observedRestartGeneration !== undefined, signal);
-    await path.disturb?.(place, name);
+    await path.disturb?.(name, place);
     const beforeRequest = keeper.passages().length;
     const requestedAtMs = performance.now();
     const spec = { ...path.requestSpec?.(name), restartGeneration: 1 };
     await resources.client.mergePatch(virtualMachines, { namespace, name }, { spec });
     const isServed = await resources.until(
       key,
-      (resource) => resource.status.observedRestartGeneration === 1 && (path.until?.(resource) ?? true),
+      ({ status }) => status.observedRestartGeneration === 1,
       signal,
     );
+    if (isServed !== undefined && path.afterwards !== undefined) {
+      await path.afterwards.happens(name, place);
+      await resources.until(key, path.afterwards.until, signal);
+    }
     await keeper.end(isServed !== undefined);
     const account: Account = {
       requestedAtMs,
       heard: [...witness.heard(name)],
       resource: await resources.read(key),
       isServed: isServed !== undefined,
+      boots: isServed && (await path.boots?.(name, place)),
       runs: (await witness.find(name))?.id !== undefined,
       readyAgainAtMs: keeper.readyAgainAtMs,
     };
     return {
       struck: keeper.struck,
       faults: judge(account, path),
-      startDelayMs: startDelayMs(account),
+      startDelayMs: path.startsAtOnce ? startDelayMs(account) : undefined,
       passages: { all: keeper.passages(), beforeRequest },
       account,
       logs: keeper.logs(),
@@ -90,14 +95,16 @@ export async function performCase(
     await keeper.end(false);
     await resources.client.delete(virtualMachines, { namespace, name });
     await place.clear(path.driver);
+    await path.cleanUp?.(name, place);
   }
 }
 
-async function defineDomain(place: Place, { driver, xml, runs }: Path, name: string): Promise<void> {
+async function defineDomain(place: Place, { driver, xml, runs, ready }: Path, name: string): Promise<void> {
   const { session } = place.witness(driver);
-  const args = { xml: xml(name), flags: DefineFlag.None };
+  const args = { xml: await xml(name, place), flags: DefineFlag.None };
   const { dom } = await session.call(procedures.domainDefineXmlFlags, args);
   if (runs) await session.call(procedures.domainCreateWithFlags, { dom, flags: CreateFlag.None });
+  await ready?.(name, place);
 }
 
 /** What a keeper is made with. */

@@ -138,18 +138,17 @@ export class Witness {
   readonly session: Session;
   readonly #heard = new Map<string, Heard[]>();
   readonly #connected = Promise.withResolvers<void>();
+  #change = Promise.withResolvers<void>();
 
   constructor(uri: string) {
     this.session = new Session(uri, {
       listener: (event) => {
         if (event.type === "Connected") this.#connected.resolve();
+        if (event.type === "AgentLifecycle")
+          this.#note(event.domain.name, `Agent ${event.state}`, event.receivedAtMs);
         if (event.type === "Lifecycle")
-          this.heard(event.domain.name).push({
-            what: `${event.event} ${event.detail}`,
-            atMs: event.receivedAtMs,
-          });
-        if (event.type === "Reboot")
-          this.heard(event.domain.name).push({ what: "Reboot", atMs: event.receivedAtMs });
+          this.#note(event.domain.name, `${event.event} ${event.detail}`, event.receivedAtMs);
+        if (event.type === "Reboot") this.#note(event.domain.name, "Reboot", event.receivedAtMs);
       },
     });
     this.session.start();
@@ -159,11 +158,22 @@ export class Witness {
     await this.#connected.promise;
   }
 
+  /** Resolves when it hears something of a domain, or has heard it. */
+  async until(name: string, what: string): Promise<void> {
+    while (!this.heard(name).some((heard) => heard.what === what)) await this.#change.promise;
+  }
+
   /** What it has heard of a domain. */
   heard(name: string): Heard[] {
     const heard = this.#heard.get(name) ?? [];
     this.#heard.set(name, heard);
     return heard;
+  }
+
+  #note(name: string, what: string, atMs: number): void {
+    this.heard(name).push({ what, atMs });
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
   }
 
   /** The domain as libvirt has it now. */
