@@ -50,6 +50,17 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
     cold,
     [],
   ],
+  [
+    "a stop that libvirtd did not live to tell of",
+    account([], {
+      heard: [
+        { what: "Started Booted", atMs: 0 },
+        { what: "Started Booted", atMs: 2000 },
+      ],
+    }),
+    cold,
+    [],
+  ],
   ["a guest that is off", account(["Stopped Destroyed"], { runs: false }), cold, ["left off", "lost"]],
   ["a boot that only the guest knows of", account(cycle, { boots: ["a", "b", "c"] }), cold, ["doubled"]],
   ["a request without a result", account(cycle, { isServed: false }), cold, ["lost"]],

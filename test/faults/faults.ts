@@ -3,7 +3,10 @@
  * looks from outside whether anything was lost, doubled or left off. Prints a table.
  *
  *     npm run faults -- [--path soft,hard] [--point NAME[#PASSAGE]] [--fault kill,...] [--all] [--sample N --seed S]
- *                       [--workers N] [--list] [--trace]
+ *                       [--stops] [--workers N] [--list] [--trace]
+ *
+ * --list prints the points of each path. --stops lets the process stand still for 20, 35 and 75 s where that matters.
+ * Other faults than these and kill: libvirtd-kill, libvirtd-restart, api-kill, api-restart while the process waits there.
  */
 import { parseArgs } from "node:util";
 import { onInterruption } from "../support/interruption.ts";
@@ -12,7 +15,15 @@ import { setUp } from "../support/setup.ts";
 import { injections, type Injection } from "./injection.ts";
 import { Matrix, type Job, type Result } from "./matrix.ts";
 import { paths, type Path } from "./paths.ts";
-import { chosenPassages, openingPassages, pointOf, sampled, type Passage, type Passages } from "./points.ts";
+import {
+  chosenPassages,
+  openingPassages,
+  pointOf,
+  sampled,
+  standstillPassages,
+  type Passage,
+  type Passages,
+} from "./points.ts";
 import { commandOf, tableOf, totalsOf } from "./table.ts";
 
 const { values } = parseArgs({
@@ -24,6 +35,7 @@ const { values } = parseArgs({
     sample: { type: "string" },
     seed: { type: "string", default: `${Date.now() % 100_000}` },
     workers: { type: "string" },
+    stops: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
   },
@@ -34,7 +46,9 @@ onInterruption((exitCode) => {
   void parts.disposeAsync().then(() => process.exit(exitCode));
 });
 const chosenPaths = chosen(values.path, paths, "path");
-const faults = chosen(values.fault, injections, "fault");
+const faults = values.stops
+  ? injections.filter(({ verb }) => verb === "stop")
+  : chosen(values.fault, injections, "fault");
 await setUp(() => {});
 const beganAtMs = performance.now();
 const isShared = faults.some((fault) => fault.isShared === true);
@@ -53,7 +67,7 @@ if (values.list) {
   let done = 0;
   const results = await matrix.perform(some, (result) => {
     done += 1;
-    if (done % 50 === 0) toStderr(`${done} of ${some.length} cases, ${seconds()}`);
+    if (done % 25 === 0) toStderr(`${done} of ${some.length} cases, ${seconds()}`);
     report(result);
   });
   console.log(tableOf(results));
@@ -77,6 +91,7 @@ function passagesOf(path: Path, passages: Passages): Passage[] {
   if (point !== undefined)
     return passages.all.filter((passage) => passage === point || pointOf(passage) === point);
   if (all) return [...passages.all];
+  if (values.stops) return standstillPassages(passages);
   return path === chosenPaths[0]
     ? [...openingPassages(passages), ...chosenPassages(passages)]
     : chosenPassages(passages);

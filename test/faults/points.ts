@@ -38,6 +38,13 @@ export function chosenPassages({ all, beforeRequest }: Passages): Passage[] {
   });
 }
 
+/** Of these, those at which it matters that a process stands still: something is under way, or was just done. */
+export function standstillPassages(passages: Passages): Passage[] {
+  return chosenPassages(passages).filter(
+    (passage) => changes.some((change) => change.test(passage)) && /\/(sent|reply)#/.test(passage),
+  );
+}
+
 /** What a process passes before a request is made, each point once. */
 export function openingPassages({ all, beforeRequest }: Passages): Passage[] {
   return all.slice(0, beforeRequest).filter((passage) => passage.endsWith("#1"));
