@@ -63,6 +63,7 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
   ],
   ["a guest that is off", account(["Stopped Destroyed"], { runs: false }), cold, ["left off", "lost"]],
   ["a boot that only the guest knows of", account(cycle, { boots: ["a", "b", "c"] }), cold, ["doubled"]],
+  ["a guest that does not come up again", account(cycle, { boots: [] }), cold, ["left off"]],
   ["a request without a result", account(cycle, { isServed: false }), cold, ["lost"]],
   ["a success without a restart", account([]), cold, ["lost", "told wrong"]],
   ["a failure", account(cycle, { resource: resource({ result: "Failed" }) }), cold, ["told wrong"]],

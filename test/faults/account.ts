@@ -54,7 +54,8 @@ export function judge(account: Account, { ends, inPlace, results }: Expectation)
   const ended = stops.length + reboots;
   if (ended > ends || starts > 1) faults.push(["doubled", `${ended} boots ended and ${starts} began`]);
   const told = account.boots === undefined ? undefined : new Set(account.boots).size;
-  if (told !== undefined && told !== ends + 1) faults.push(["doubled", `the guest booted ${told} times`]);
+  if (told !== undefined && told !== ends + 1)
+    faults.push([told > ends ? "doubled" : "left off", `the guest booted ${told} times`]);
   if (!runs) faults.push(["left off", "the domain is off at the end"]);
   const { lastRestart, history = [] } = resource.status;
   if (!isServed || lastRestart === undefined) {

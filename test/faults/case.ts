@@ -9,7 +9,7 @@ import { armDirectory, isReached, type Injection } from "./injection.ts";
 import { judge, startDelayMs, type Account, type Fault } from "./account.ts";
 import type { Path } from "./paths.ts";
 import type { Passage, Passages } from "./points.ts";
-import { virtualMachines, type Place } from "./place.ts";
+import type { Place } from "./place.ts";
 
 /** At which passage of a point what happens; without it, the process lists those that it makes. */
 export interface Blow {
@@ -63,7 +63,7 @@ export async function performCase(
     const beforeRequest = keeper.passages().length;
     const requestedAtMs = performance.now();
     const spec = { ...path.requestSpec?.(name), restartGeneration: 1 };
-    await resources.client.mergePatch(virtualMachines, { namespace, name }, { spec });
+    await resources.changeSpec(namespace, name, spec);
     const isServed = await resources.until(
       key,
       ({ status }) => status.observedRestartGeneration === 1,
@@ -79,7 +79,8 @@ export async function performCase(
       heard: [...witness.heard(name)],
       resource: await resources.read(key),
       isServed: isServed !== undefined,
-      boots: isServed && (await path.boots?.(name, place)),
+      // One that did not come up has told of no boot in time.
+      boots: isServed && (await path.boots?.(name, place).catch(() => [])),
       runs: (await witness.find(name))?.id !== undefined,
       readyAgainAtMs: keeper.readyAgainAtMs,
     };
@@ -93,7 +94,7 @@ export async function performCase(
     };
   } finally {
     await keeper.end(false);
-    await resources.client.delete(virtualMachines, { namespace, name });
+    await resources.delete(namespace, name);
     await place.clear(path.driver);
     await path.cleanUp?.(name, place);
   }
@@ -105,6 +106,10 @@ async function defineDomain(place: Place, { driver, xml, runs, ready }: Path, na
   const { dom } = await session.call(procedures.domainDefineXmlFlags, args);
   if (runs) await session.call(procedures.domainCreateWithFlags, { dom, flags: CreateFlag.None });
   await ready?.(name, place);
+}
+
+function virshOf({ libvirtd }: Place, { driver }: Path): (...args: string[]) => Promise<string> {
+  return (...args) => (driver === "test" ? libvirtd.virshTest(...args) : libvirtd.virsh(...args));
 }
 
 /** What a keeper is made with. */
@@ -169,13 +174,13 @@ class Keeper {
 
   /** The first time that the process is at its point: a process that dies there needs no help. */
   #strike(): void {
-    const { blow, api, place } = this.#keeping;
+    const { blow, api, place, path, name } = this.#keeping;
     if (this.#meanwhile !== undefined || !this.struck || blow === undefined) return;
     const { verb, meanwhile } = blow.injection;
     if (verb === "kill") return;
     const [process_, go] = [this.#current, join(this.#directory, failpointFiles.go)];
     this.#meanwhile = (async () => {
-      await meanwhile?.({ api, libvirtd: place.libvirtd });
+      await meanwhile?.({ api, libvirtd: place.libvirtd, virsh: virshOf(place, path), name });
       if (verb === "stop") process.kill(process_.pid, "SIGCONT");
       else await writeFile(go, "");
     })();

@@ -6,7 +6,8 @@
  *                       [--stops] [--workers N] [--list] [--trace]
  *
  * --list prints the points of each path. --stops lets the process stand still for 20, 35 and 75 s where that matters.
- * Other faults than these and kill: libvirtd-kill, libvirtd-restart, api-kill, api-restart while the process waits there.
+ * Other faults than these and kill: libvirtd-kill, libvirtd-restart, api-kill, api-restart, other-start (by virsh) while the process
+ * waits there. An interruption prints what there is so far.
  */
 import { parseArgs } from "node:util";
 import { onInterruption } from "../support/interruption.ts";
@@ -42,7 +43,10 @@ const { values } = parseArgs({
 });
 
 const parts = new AsyncDisposableStack();
+const results: Result[] = [];
+const beganAtMs = performance.now();
 onInterruption((exitCode) => {
+  printResults();
   void parts.disposeAsync().then(() => process.exit(exitCode));
 });
 const chosenPaths = chosen(values.path, paths, "path");
@@ -50,7 +54,6 @@ const faults = values.stops
   ? injections.filter(({ verb }) => verb === "stop")
   : chosen(values.fault, injections, "fault");
 await setUp(() => {});
-const beganAtMs = performance.now();
 const isShared = faults.some((fault) => fault.isShared === true);
 const workers = isShared ? 1 : values.workers === undefined ? undefined : Number(values.workers);
 const matrix = parts.use(await Matrix.start(workers));
@@ -64,20 +67,22 @@ if (values.list) {
   const jobs = listings.flatMap(jobsOf);
   const some = values.sample === undefined ? jobs : sampled(jobs, Number(values.sample), Number(values.seed));
   toStderr(`${some.length} cases of ${jobs.length}, seed ${values.seed}`);
-  let done = 0;
-  const results = await matrix.perform(some, (result) => {
-    done += 1;
-    if (done % 25 === 0) toStderr(`${done} of ${some.length} cases, ${seconds()}`);
+  await matrix.perform(some, (result) => {
+    results.push(result);
+    if (results.length % 25 === 0) toStderr(`${results.length} of ${some.length} cases, ${seconds()}`);
     report(result);
   });
-  console.log(tableOf(results));
-  console.log(`\n${totalsOf(results)}\nIt took ${seconds()}.`);
+  printResults();
   process.exitCode = results.some(({ outcome }) => outcome.faults.length > 0) ? 1 : 0;
 }
 const points = new Set(listings.flatMap(({ outcome }) => outcome.passages.all.map(pointOf)));
 console.log(`${points.size} points on ${listings.length} paths.`);
 await parts.disposeAsync();
 process.exit();
+
+function printResults(): void {
+  console.log(`${tableOf(results)}\n\n${totalsOf(results)}\nIt took ${seconds()}.`);
+}
 
 function jobsOf({ path, outcome }: Result): Job[] {
   return passagesOf(path, outcome.passages).flatMap((passage) =>

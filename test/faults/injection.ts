@@ -6,13 +6,22 @@ import { failpointFiles } from "../../src/failpoints.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
 
+/** What the runner has at hand at a point, and the machine's name. */
+interface AtHand {
+  api: ApiServer;
+  libvirtd: Libvirtd;
+  /** Runs virsh on the driver of the machine. */
+  virsh: (...args: string[]) => Promise<string>;
+  name: string;
+}
+
 /** What happens when a controller has come to a point. */
 export interface Injection {
   name: string;
   /** What the failpoint does to the process itself. */
   verb: "kill" | "stop" | "wait";
   /** What the runner does meanwhile, before it lets the process go on. */
-  meanwhile?: (parts: { api: ApiServer; libvirtd: Libvirtd }) => Promise<void>;
+  meanwhile?: (parts: AtHand) => Promise<unknown>;
   /** Whether libvirtd ends: its test driver forgets everything then. */
   endsLibvirtd?: boolean;
   /** Whether all other cases feel it. */
@@ -48,6 +57,8 @@ export const injections: readonly Injection[] = [
     endsLibvirtd: true,
     meanwhile: ({ libvirtd }) => libvirtd.restart(),
   },
+  // Of a machine that runs, virsh says so.
+  { name: "other-start", verb: "wait", meanwhile: ({ virsh, name }) => virsh("start", name).catch(() => {}) },
   { name: "api-restart", verb: "wait", isShared: true, meanwhile: ({ api }) => api.restart() },
   {
     name: "api-kill",

@@ -1,7 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Session, procedures, type ListedDomain } from "libvirt";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { parseVirtualMachine } from "../../crds/virtual-machine.ts";
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
+import { hasReason, UnreachableError } from "../../src/kubernetes/errors.ts";
 import { Reflector } from "../../src/kubernetes/reflector.ts";
 import { keyOf, type KubernetesObject, type ResourceType } from "../../src/kubernetes/resource.ts";
 import type { ApiServer } from "../support/apiserver.ts";
@@ -18,14 +20,14 @@ export const virtualMachines: ResourceType = {
 
 /** The resources as the runner itself sees them, for all cases at once. */
 export class Resources implements AsyncDisposable {
-  readonly client: KubernetesClient;
+  readonly #client: KubernetesClient;
   readonly #reflector: Reflector<KubernetesObject>;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>;
   #change = Promise.withResolvers<void>();
 
   private constructor(client: KubernetesClient) {
-    this.client = client;
+    this.#client = client;
     this.#reflector = new Reflector({
       client,
       type: virtualMachines,
@@ -70,21 +72,47 @@ export class Resources implements AsyncDisposable {
   /** As the API server has it now, whatever the watch has told yet. */
   async read(key: string): Promise<VirtualMachine> {
     const [namespace = "", name = ""] = key.split("/");
-    const parsed = parseVirtualMachine(await this.client.get(virtualMachines, { namespace, name }));
+    const object = await this.#insist(() => this.#client.get(virtualMachines, { namespace, name }));
+    const parsed = parseVirtualMachine(object);
     if (parsed.kind === "Invalid") throw new Error(`${key}: ${parsed.message}`);
     return parsed.virtualMachine;
   }
 
   async create(namespace: string, name: string, spec: object): Promise<string> {
     const object = { metadata: { namespace, name }, spec };
-    await this.client.create<KubernetesObject & { spec: object }>(virtualMachines, object);
+    await this.#insist(
+      () => this.#client.create<KubernetesObject & { spec: object }>(virtualMachines, object),
+      "AlreadyExists",
+    );
     return keyOf(object);
+  }
+
+  async changeSpec(namespace: string, name: string, spec: object): Promise<void> {
+    await this.#insist(() => this.#client.mergePatch(virtualMachines, { namespace, name }, { spec }));
+  }
+
+  async delete(namespace: string, name: string): Promise<void> {
+    await this.#insist(() => this.#client.delete(virtualMachines, { namespace, name }), "NotFound");
+  }
+
+  /** An API server that is killed by a case is back soon; what it has done before, it refuses to do again. */
+  async #insist<T>(request: () => Promise<T>, done?: "AlreadyExists" | "NotFound"): Promise<T | undefined> {
+    for (;;) {
+      try {
+        return await request();
+      } catch (error) {
+        if (done !== undefined && hasReason(error, done)) return undefined;
+        if (!(error instanceof UnreachableError)) throw error;
+        // It tells nobody when it is back: one asks.
+        await delay(100);
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     await this.#running;
-    await this.client.close();
+    await this.#client.close();
   }
 }
 
