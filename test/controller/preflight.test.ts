@@ -169,6 +169,16 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.equal(condition(world, "RestartRequired"), "False UpToDate");
   });
 
+  test("is left out without a wait by the next process, too, whose start with it is refused", async () => {
+    const world = await requested(detach, [diskMissing]);
+    // After the second effect: the guest is off, and nobody knows any more what was to be left out.
+    world.crashAtPoint = 3;
+    await world.settle(500);
+    assert.equal(world.crashAtPoint, undefined, "it died");
+    assert.equal(effects(world), "Mark Destroy Start Start Settle");
+    assert.equal(lastRestart(world), "Succeeded Hard");
+  });
+
   test("comes back at the next restart, where libvirt cannot plug it in", async () => {
     const world = await requested(detach, [diskMissing]);
     world.hypervisor.host.unpluggable.add("vdb");
