@@ -93,6 +93,8 @@ export interface Attempt {
    * whether that was put back.
    */
   readonly definition?: RequestMark["definition"];
+  /** When libvirt last refused to start the domain. */
+  readonly startRefusedAt?: Instant | undefined;
   /** Why the configuration before is put back: what libvirt said about starting the new one. */
   readonly rolledBackBecause?: string | undefined;
   /** Set once the hypervisor said that the domain was started. */
@@ -525,7 +527,10 @@ function afterRefusal(
   const retryAtMs = now.monotonicMs + delaySeconds * 1000;
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
   // What was there a moment ago may have gone.
-  if (effect.kind === "Start") refused.preflightPassedAt = undefined;
+  if (effect.kind === "Start") {
+    refused.preflightPassedAt = undefined;
+    refused.startRefusedAt = now;
+  }
   if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
   if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
     return forcedWithoutMarks(attempt, message);

@@ -203,6 +203,13 @@ function explainedRefusal({ attempt, next }: AttemptSubject): Refusal | undefine
   return isExplained ? { ...refusal, count: 0, retryAtMs: 0 } : refusal;
 }
 
+/** A finding can be wrong, and a guest that is off loses nothing by a start that libvirt refuses: one a minute. */
+function isWorthATry({ attempt, now }: AttemptSubject, ruling: Ruling): boolean {
+  if (!("verdict" in ruling) || ruling.verdict.kind !== "Blocked") return false;
+  const { startRefusedAt } = attempt;
+  return startRefusedAt !== undefined && now.monotonicMs >= lookAgainMs(startRefusedAt);
+}
+
 /** How often libvirt refuses to start a new definition before the one before is put back. */
 const refusalsBeforeRollBack = 3;
 
@@ -215,7 +222,7 @@ function refusedStart(subject: AttemptSubject): Ruling | undefined {
   const { refusal } = attempt;
   if (refusal === undefined || !wasStartRefused(attempt)) return undefined;
   const unprepared = preflightOfStart({ ...subject, definition: { kind: "None" } });
-  if (unprepared !== undefined) return unprepared;
+  if (unprepared !== undefined && !isWorthATry(subject, unprepared)) return unprepared;
   if (attempt.definition !== "Applied" || refusal.effect === "Repair") return undefined;
   if (refusal.effect === "Start" && refusal.count < refusalsBeforeRollBack) return undefined;
   const rolledBackBecause = attempt.rolledBackBecause ?? refusal.message;

@@ -1,8 +1,10 @@
 import { longestFindingText, mostListed, type DetachedVolume } from "../crds/machine.ts";
+import { annotations } from "../crds/virtual-machine.ts";
 import { endsInPlace, inStage, needsPreflight, type Attempt, type TriedRepair } from "./attempt.ts";
 import type { AttemptSubject, ResourceRuling, Ruling, Subject, Verdict } from "./decision.ts";
-import { repairKey, repaired, type Finding, type Repair } from "./finding.ts";
+import { repairKey, repairing, type Finding, type Repair } from "./finding.ts";
 import { lookAgainMs } from "./obstacle.ts";
+import { names } from "./request.ts";
 import type { Definition, Instant, NextStart } from "./ports.ts";
 
 /** What is known of the next start, and of the attempt that needs it. */
@@ -26,7 +28,8 @@ export function preflight(subject: AttemptSubject): Ruling | undefined {
 export function preflightOfStart(subject: AttemptSubject): Ruling | undefined {
   const { attempt, definition, next, now } = subject;
   if (!needsPreflight(attempt, now)) return undefined;
-  const verdict = unready({ attempt, definition, next, now }, (finding) => isLeftOut(subject, finding));
+  const isAccepted = (finding: Finding) => isLeftOut(subject, finding) || isSkipped(subject, finding);
+  const verdict = unready({ attempt, definition, next, now }, isAccepted);
   if (verdict !== undefined) return { verdict };
   const leftOut = (next?.findings ?? []).filter((finding) => isLeftOut(subject, finding));
   return { attempt: { ...attempt, preflightPassedAt: now, leftOut: detachedBy(leftOut) } };
@@ -38,6 +41,11 @@ export function defineMissing(subject: Subject): ResourceRuling | undefined {
   if (domain.kind !== "Missing" || attempt === undefined || definition.kind !== "Given") return undefined;
   // What it was marked with is gone together with it.
   const unmarked = { ...inStage(attempt, "Preparing", now), marked: false };
+  if (attempt.failure !== undefined) {
+    const { method, touched } = attempt;
+    const end = { ...attempt.failure, method: touched ? method : undefined, evidence: [] };
+    return { verdict: { kind: "End", result: "Failed", ...end } };
+  }
   const verdict = unready({ attempt: unmarked, definition, next: domain.next, now }, () => false);
   if (verdict !== undefined) return { verdict, attempt: unmarked };
   return {
@@ -126,7 +134,7 @@ function preflightFailed(findings: Finding[], now: Instant): Verdict {
 }
 
 function repairVerdict({ message }: Finding, repair: Repair): Verdict {
-  const note = `${message}; the controller mends it (${repairKey(repair)})`;
+  const note = `${message}; mending it: ${repairing(repair)}`;
   return {
     kind: "Act",
     effect: { kind: "Repair", repair },
@@ -168,6 +176,12 @@ function isLeftOut({ policy }: AttemptSubject, { disk }: Finding): boolean {
   return policy.onUnavailableVolume === "Detach" && disk !== undefined;
 }
 
+/** A finding can be wrong; whoever knows better says so, for one request. A definition that cannot be used stays so. */
+function isSkipped({ virtualMachine, attempt }: AttemptSubject, { reason }: Finding): boolean {
+  if (reason === "DefinitionInvalid" || reason === "DefinitionUnavailable") return false;
+  return names(virtualMachine.metadata.annotations[annotations.skipPreflight], attempt.request);
+}
+
 /** Each disk once, with the first thing that is wrong with it. */
 function detachedBy(findings: Finding[]): DetachedVolume[] {
   const byDisk = new Map<string, DetachedVolume>();
@@ -175,11 +189,5 @@ function detachedBy(findings: Finding[]): DetachedVolume[] {
     if (disk !== undefined && !byDisk.has(disk))
       byDisk.set(disk, { disk, reason, message: message.slice(0, longestFindingText) });
   }
-  return [...byDisk.values()].slice(0, mostListed);
-}
-
-/** What was mended, in the words of the status. */
-export function repairsOf({ repairs: tried }: Attempt): string[] | undefined {
-  const done = tried.filter(({ refusal }) => refusal === undefined).map(({ repair }) => repaired(repair));
-  return done.length === 0 ? undefined : done.slice(0, mostListed);
+  return [...byDisk.values()];
 }

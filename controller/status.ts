@@ -1,6 +1,7 @@
 import { longestMessage, type Condition } from "../crds/condition.ts";
 import {
   longestFindingText,
+  longestListed,
   longestPath,
   mostListed,
   type DetachedVolume,
@@ -18,9 +19,8 @@ import type { Attempt } from "./attempt.ts";
 import { runningBoot } from "./boot.ts";
 import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
-import type { Finding } from "./finding.ts";
-import { hasMarks } from "./ports.ts";
-import { repairsOf } from "./preflight-rules.ts";
+import { repaired, type Finding } from "./finding.ts";
+import { hasMarks, type NextStart } from "./ports.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
 /**
@@ -60,7 +60,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     attempt: inFlight && attemptStatus(inFlight),
     findings: verdict.kind === "Blocked" ? verdict.findings?.map(findingStatus) : undefined,
     pendingChanges: pendingChanges?.slice(0, mostListed),
-    detachedVolumes,
+    detachedVolumes: detachedVolumes?.slice(0, mostListed),
     conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
   };
 }
@@ -117,8 +117,13 @@ function pendingChangesNow({ domain, virtualMachine, definition }: Observation):
   if (domain.kind === "Unreachable") return pendingChanges;
   if (domain.domain.id === undefined) return pendingChanges && [];
   const { next } = domain;
-  if (next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") === true) return undefined;
+  if (isUnusable(next)) return undefined;
   return next?.changes ?? pendingChanges;
+}
+
+/** Whether the definition cannot be used: what the next start would be is not known then. */
+function isUnusable(next: NextStart | undefined): boolean {
+  return next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") ?? false;
 }
 
 /** Disks that the boot was started without, less those that it has by now. A start by anybody else brings all. */
@@ -128,7 +133,7 @@ function detachedNow(observation: Observation, { verdict, attempt }: Decision): 
   if (verdict.kind === "End" && attempt !== undefined) return leftOutBy(attempt, observation);
   if (before === undefined || attempt !== undefined || domain.kind !== "Present") return before;
   if (domain.domain.id === undefined) return undefined;
-  const absent = domain.next?.absentDisks;
+  const absent = isUnusable(domain.next) ? undefined : domain.next?.absentDisks;
   return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));
 }
 
@@ -152,6 +157,12 @@ function leftOutBy(attempt: Attempt, { domain, virtualMachine }: Observation): D
 
 function nonEmpty<T>(list: T[]): T[] | undefined {
   return list.length === 0 ? undefined : list;
+}
+
+/** What was mended. */
+function repairsOf({ repairs }: Attempt): string[] | undefined {
+  const done = repairs.filter(({ refusal }) => refusal === undefined);
+  return nonEmpty(done.slice(0, mostListed).map(({ repair }) => repaired(repair).slice(0, longestListed)));
 }
 
 /** Texts of any length may come from libvirt and from the domain's XML. */

@@ -159,5 +159,8 @@ export const preflightFinding = z
 /** Something that keeps the domain from starting, as the status tells it. */
 export type PreflightFinding = z.output<typeof preflightFinding>;
 
-/** How many findings, pending changes and repairs the status lists; of more, the first. */
+/** How many findings, pending changes, repairs and detached volumes the status lists; of more, the first. */
 export const mostListed = 32;
+
+/** Longest sentence in a list of pending changes or repairs, in characters. */
+export const longestListed = 256;

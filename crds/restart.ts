@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { longestMessage } from "./condition.ts";
-import { mostListed } from "./machine.ts";
+import { longestListed, mostListed } from "./machine.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** How a request wants to be served. */
@@ -79,7 +79,7 @@ const methodDescription =
   "Start: it was off without our doing, and was only started.";
 
 const repairs = z
-  .array(z.string().max(256))
+  .array(z.string().max(longestListed))
   .max(mostListed)
   .optional()
   .describe('What was mended before the start, such as "started pool images".');

@@ -5,6 +5,7 @@ import {
   declaredVolume,
   definition,
   detachedVolume,
+  longestListed,
   mostListed,
   mostVolumes,
   preflightFinding,
@@ -23,6 +24,8 @@ export const annotations = {
   cancel: "warmboot.dev/cancel",
   /** Lets the request with this token or generation through although minIntervalSeconds is not over. */
   skipInterval: "warmboot.dev/skip-interval",
+  /** Lets the request with this token or generation through although something that its start needs seems to be missing. */
+  skipPreflight: "warmboot.dev/skip-preflight",
 } as const;
 
 /** Longest restart token in characters; a longer one is refused with an Event. */
@@ -141,7 +144,7 @@ const status = z
       .optional()
       .describe("What keeps the domain from starting; there while a restart waits for it to be mended."),
     pendingChanges: z
-      .array(z.string().max(256))
+      .array(z.string().max(longestListed))
       .max(mostListed)
       .optional()
       .describe(

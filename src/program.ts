@@ -27,8 +27,11 @@ const farewellMs = 5000;
  */
 const mostNormal = 16;
 
-/** A pool that is refreshed tells of several changes, and each restart that waits for the host makes tens of calls. */
-const hostChangesMs = 100;
+/**
+ * A pool that is refreshed tells of several changes, a device that comes and goes of many, and each restart that waits
+ * for the host makes tens of calls: what has changed is looked at once in this time.
+ */
+const hostChangesMs = 2000;
 
 /**
  * How often it is asked which machines are to be compared with their next start, and how many are taken at once: a fleet
@@ -59,6 +62,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const virtualMachines = new ApiVirtualMachines({
     client,
     namespace: options.namespace,
+    allowDefinitions: options.allowDefinitions,
     queue,
     events,
     log,

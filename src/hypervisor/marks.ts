@@ -36,6 +36,11 @@ export function bootMark(attempt: string): MetadataElement {
 /** XML namespace of the configuration that a definition has replaced, in the domain's metadata. */
 export const previousUri = "https://warmboot.dev/previous";
 
+/** Whether a boot with the resource's definition is proven: the configuration before it is not gone back to any more. */
+export function isProvenDefinition({ definition, result }: RequestMark): boolean {
+  return definition === "Applied" && result === "Succeeded";
+}
+
 /** No mark that this program writes is longer; a longer one is somebody else's. */
 const longestMarkLength = 65_536;
 

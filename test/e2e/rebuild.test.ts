@@ -16,7 +16,7 @@ describe("what a restart makes sure of, and what it rebuilds", { concurrency: 3 
   let controller: ControllerProcess;
   before(async () => {
     site = await startSite();
-    controller = await site.startController();
+    controller = await site.startController("--allow-definitions");
   });
   after(async () => {
     await controller.stop();

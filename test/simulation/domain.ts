@@ -100,6 +100,8 @@ export class ModelHypervisor implements Hypervisor {
   storageProblem: string | undefined;
   /** Whether its process does not answer any more: it can still be destroyed and defined. */
   hangs = false;
+  /** What libvirt says to the definition of a domain that is not there; undefined where it takes it. */
+  refusesToDefine: string | undefined;
   /** Whether the controller may write the domain's metadata. */
   mayMark = true;
   /** Who performs the effects that come now. */
@@ -198,6 +200,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   defineNew(_reference?: DomainReference, definition?: string): Promise<Outcome> {
+    if (this.refusesToDefine !== undefined) return Promise.resolve(refused(this.refusesToDefine));
     this.host.define(definition);
     this.define();
     return Promise.resolve({ kind: "Done" });

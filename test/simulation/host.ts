@@ -12,6 +12,8 @@ export interface StartedWith {
 export class ModelHost {
   /** Told when something has gone missing or has come back. */
   onChange: () => void = () => {};
+  /** Whether what is missing is not needed after all. */
+  isMistaken = false;
   /** Repairs that do not help, by what they answer; all others mend what they are for. */
   readonly refusedRepairs = new Map<string, string>();
   /** Configurations that libvirt takes and does not start. */
@@ -80,7 +82,7 @@ export class ModelHost {
   /** Why libvirt does not start the domain without these disks; undefined where it does. */
   refusalToStart(without: readonly string[] = []): string | undefined {
     const lack = this.lacks.find(({ disk }) => disk === undefined || !without.includes(disk));
-    if (lack !== undefined) return lack.message;
+    if (lack !== undefined && !this.isMistaken) return lack.message;
     return this.unstartable.has(this.configuration) ? `cannot start ${this.configuration}` : undefined;
   }
 

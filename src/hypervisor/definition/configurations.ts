@@ -36,7 +36,8 @@ export class Configurations {
 
   /**
    * Makes a definition the domain's persistent configuration and keeps the one before, on the domain itself where that
-   * has no secrets; nothing where it is that already. Without a definition, makes a transient domain persistent as it
+   * has no secrets; nothing where it is that already. Where one is kept already, no restart has succeeded with what
+   * came after it: it stays the one to go back to. Without a definition, makes a transient domain persistent as it
    * is. Rejects with a DefinitionError, or as a call does.
    */
   async define(calls: DomainCalls, { name, uuid }: Domain, definition: string | undefined): Promise<void> {
@@ -95,9 +96,13 @@ export class Configurations {
     { xml, plain, merged }: { xml: XmlElement; plain: XmlElement; merged: XmlElement },
   ): Promise<void> {
     const keptBefore = this.#previous.get(uuid);
-    const written = isSameDomain(xml, plain) ? withPrevious(merged, withoutMarks(xml)) : undefined;
+    const writtenBefore = await writtenPrevious(calls);
+    const hasSecrets = keptBefore !== undefined || !isSameDomain(xml, plain);
+    const isToBeWritten = writtenBefore !== undefined || !hasSecrets;
+    const previous = writtenBefore ?? keptBefore ?? withoutMarks(xml);
+    const written = isToBeWritten ? withPrevious(merged, previous) : undefined;
     // An answer that does not come may be one that it was done.
-    if (written === undefined) this.#previous.set(uuid, withoutMarks(xml));
+    if (written === undefined) this.#previous.set(uuid, previous);
     try {
       await calls.define(written ?? merged, DefineFlag.Validate);
     } catch (error) {
