@@ -1,6 +1,7 @@
 import { longestMessage, type Condition, type ConditionType } from "../crds/condition.ts";
 import type { DetachedVolume } from "../crds/machine.ts";
 import type { RestartRecord } from "../crds/restart.ts";
+import { shortened } from "../crds/shortened.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Observation, Verdict } from "./decision.ts";
 
@@ -38,7 +39,7 @@ export function conditionsFor(source: ConditionSource): ConditionNow[] {
     status,
     observedGeneration: observation.virtualMachine.metadata.generation,
     reason: answer.reason,
-    message: answer.message.slice(0, longestMessage),
+    message: shortened(answer.message, longestMessage),
   });
   const others = [
     ...boundCondition(source, write),

@@ -1,4 +1,5 @@
 import { longestFindingText, mostListed, type DetachedVolume } from "../crds/machine.ts";
+import { shortened } from "../crds/shortened.ts";
 import { annotations } from "../crds/virtual-machine.ts";
 import { endsInPlace, inStage, needsPreflight, type Attempt, type TriedRepair } from "./attempt.ts";
 import type { AttemptSubject, ResourceRuling, Ruling, Subject, Verdict } from "./decision.ts";
@@ -187,7 +188,7 @@ function detachedBy(findings: Finding[]): DetachedVolume[] {
   const byDisk = new Map<string, DetachedVolume>();
   for (const { disk, reason, message } of findings) {
     if (disk !== undefined && !byDisk.has(disk))
-      byDisk.set(disk, { disk, reason, message: message.slice(0, longestFindingText) });
+      byDisk.set(disk, { disk, reason, message: shortened(message, longestFindingText) });
   }
   return [...byDisk.values()];
 }

@@ -8,6 +8,7 @@ import {
   type PreflightFinding,
 } from "../crds/machine.ts";
 import type { RestartAttempt, RestartRecord, RestartRequest } from "../crds/restart.ts";
+import { shortened } from "../crds/shortened.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
 import {
   historyLength,
@@ -169,9 +170,9 @@ function repairsOf({ repairs }: Attempt): string[] | undefined {
 function findingStatus({ reason, path, message, remedy }: Finding): PreflightFinding {
   return {
     reason,
-    path: path.slice(0, longestPath),
-    message: message.slice(0, longestFindingText),
-    remedy: remedy.slice(0, longestFindingText),
+    path: shortened(path, longestPath),
+    message: shortened(message, longestFindingText),
+    remedy: shortened(remedy, longestFindingText),
   };
 }
 
@@ -218,7 +219,7 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     method: end.method,
     evidence: end.evidence,
     reason: end.reason,
-    message: end.message.slice(0, longestMessage),
+    message: shortened(end.message, longestMessage),
     // A guest that went off by itself after all was not forced, whatever had been decided.
     forcedBecause: end.method === "Hard" ? attempt.forcedBecause : undefined,
     repairs: repairsOf(attempt),

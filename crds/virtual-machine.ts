@@ -8,6 +8,7 @@ import {
   longestListed,
   mostListed,
   mostVolumes,
+  objectName,
   preflightFinding,
 } from "./machine.ts";
 import { restartPolicy } from "./restart-policy.ts";
@@ -42,7 +43,7 @@ const domainReference = z
       .string()
       .min(1)
       .max(253)
-      .regex(/^[^/\n]+$/)
+      .regex(objectName)
       .optional()
       .describe("Name of the libvirt domain. Default: the name of this resource."),
     uuid: z

@@ -93,7 +93,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
       for (const key of reconciler.orphans()) queue.add(key, "High");
-      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     },
   );
   let reconciler: Reconciler | undefined;
@@ -123,7 +123,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       cluster,
     });
     reconciler = ready;
-    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     const comparing = setInterval(() => {
       for (const key of ready.outdated().take(mostCompared)) queue.add(key);
     }, comparingMs);
@@ -163,17 +163,25 @@ async function adoptOrphans({
   virtualMachines,
   reconciler,
   queue,
+  log,
 }: {
   hypervisor: LibvirtHypervisor;
   virtualMachines: ApiVirtualMachines;
   reconciler: Reconciler;
   queue: WorkQueue;
+  log: Logger;
 }): Promise<void> {
   for (const domain of hypervisor.domains()) {
     if (virtualMachines.naming(domain).length > 0) continue;
-    // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
-    const key = await reconciler.adoptOrphan(domain);
-    if (key !== undefined) queue.add(key);
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+      const key = await reconciler.adoptOrphan(domain);
+      if (key !== undefined) queue.add(key);
+    } catch (error) {
+      // What somebody has written on one domain must not end what is done for all others.
+      const what = "what a restart may have left on a domain without a resource could not be looked at";
+      log.error({ domain: domain.name, err: error }, what);
+    }
   }
 }
 

@@ -29,12 +29,14 @@ export interface LibvirtProxyOptions {
    * answered as if it had been done. The frame's payload is valid only until it returns.
    */
   readonly swallows?: (call: Frame, connection: number) => boolean;
+  /** Told of each message of a client and of the daemon. The frame's payload is valid only until it returns. */
+  readonly hears?: (message: Frame) => void;
 }
 
 /** Starts a proxy before a daemon's socket. */
 export async function startLibvirtProxy(
   target: string,
-  { swallows }: LibvirtProxyOptions = {},
+  { swallows, hears }: LibvirtProxyOptions = {},
 ): Promise<LibvirtProxy> {
   const directory = temporaryDirectory();
   const socket = join(directory, "libvirt-sock");
@@ -45,6 +47,7 @@ export async function startLibvirtProxy(
   const watch = (frame: Frame) => {
     if (frame.program === keepaliveProgram) told.emit("keepalive");
     else calls += 1;
+    hears?.(frame);
   };
   const server = createServer((client) => {
     const daemon = createConnection(target);
@@ -57,13 +60,17 @@ export async function startLibvirtProxy(
     if (swallows === undefined) {
       const splitter = new FrameSplitter();
       client.on("data", (chunk: Buffer) => splitter.split(chunk, watch));
+      if (hears !== undefined) pass(daemon, hears);
       client.pipe(daemon).pipe(client);
       return;
     }
     const connection = connections;
     connections += 1;
     // Message by message: an answer of the proxy must not fall into the middle of one of the daemon's.
-    pass(daemon, (frame) => client.write(encoded(frame)));
+    pass(daemon, (frame) => {
+      hears?.(frame);
+      client.write(encoded(frame));
+    });
     pass(client, (frame) => {
       watch(frame);
       const isSwallowed = frame.program !== keepaliveProgram && swallows(frame, connection);
