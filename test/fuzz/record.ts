@@ -1,5 +1,5 @@
-import { encodeFrame, type Frame } from "../../src/libvirt/protocol/frame.ts";
-import { startLibvirtProxy } from "../support/libvirt-proxy.ts";
+import { encodeFrame } from "../../src/libvirt/protocol/frame.ts";
+import { startLibvirtProxy, type LibvirtMessage } from "../support/proxies/libvirt-proxy.ts";
 import { startLibvirtd } from "../support/libvirtd.ts";
 import { setUp } from "../support/setup.ts";
 import { tour } from "./tour.ts";
@@ -13,16 +13,22 @@ export async function record(report: (line: string) => void): Promise<void> {
   await setUp(report);
   const frames: Buffer[] = [];
   const known = new Set<string>();
-  const hears = ({ payload, ...header }: Frame) => {
-    const frame = encodeFrame(header, (to) => to.opaque(payload));
+  const hear = ({ payload, bytes, ...header }: LibvirtMessage) => {
     // The same again but for its serial has nothing new in it.
     const content = encodeFrame({ ...header, serial: 0 }, (to) => to.opaque(payload)).toString("latin1");
-    if (frame.length > longestRecorded || known.has(content)) return;
+    if (bytes.length > longestRecorded || known.has(content)) return;
     known.add(content);
-    frames.push(frame);
+    frames.push(bytes);
   };
   await using libvirtd = await startLibvirtd();
-  await using proxy = await startLibvirtProxy(libvirtd.socket, { hears });
+  await using proxy = await startLibvirtProxy(libvirtd.socket);
+  proxy.faults.always(
+    () => true,
+    (message) => {
+      hear(message);
+      return undefined;
+    },
+  );
   await tour(libvirtd, proxy.socket);
   const length = writeTraffic(frames);
   report(`${frames.length} messages recorded, ${length} bytes packed`);
