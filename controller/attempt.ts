@@ -14,7 +14,7 @@ import type { Verdict } from "./decision.ts";
 import { disturbsGuest } from "./disturbance.ts";
 import { repairKey, type Repair } from "./finding.ts";
 import type { Blueprint, Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
-import { joined } from "./request.ts";
+import { joined, type Served } from "./request.ts";
 
 /**
  * A restart in flight, as this process knows it. What must survive the process is on the domain (the marks);
@@ -57,6 +57,8 @@ export interface Attempt {
   readonly method: RestartMethod | undefined;
   /** Whether the domain told of it: another process began it, or this one did and has forgotten it since. */
   readonly isInherited: boolean;
+  /** What had been served before it, where its mark told: one that is adopted once more has been served itself by now. */
+  readonly servedBefore?: Served | undefined;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
   /** When this process first did something to the guest: a reboot that libvirt tells of after that counts. */
@@ -224,13 +226,15 @@ export function recordPlaceOf({ marks }: RestartPolicy): RecordPlace {
 /** What the domain is to remember of an attempt. */
 export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, cluster: string): RequestMark {
   const { observedRestartGeneration, observedRestartToken } = status;
+  // What a deleted resource had served is nothing of this one's.
+  const told = attempt.isForeign ? undefined : attempt.servedBefore;
   return {
     attempt: attempt.id,
     cluster,
     resource: metadata.uid,
     owner: `${metadata.namespace}/${metadata.name}`,
     request: attempt.request,
-    servedBefore: { observedRestartGeneration, observedRestartToken },
+    servedBefore: told ?? { observedRestartGeneration, observedRestartToken },
     startedAtMs: attempt.startedAtMs,
     definition: attempt.definition,
   };
@@ -240,7 +244,8 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
 export type Trace = Pick<
   RequestMark,
   "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId" | "definition"
->;
+> &
+  Partial<Pick<RequestMark, "servedBefore">>;
 
 /**
  * The attempt of another process that a record tells of. The status may know how far that one came with it; what
@@ -272,6 +277,7 @@ export function adoptAttempt(
     inPlace,
     bootId: trace.bootId,
     definition: trace.definition,
+    servedBefore: trace.servedBefore,
     unproven: inPlace || recordIn === "Status",
     // The guest may have been asked: a reboot that is seen from now on counts.
     askedAt: inPlace ? now : undefined,

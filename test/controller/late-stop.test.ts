@@ -52,6 +52,23 @@ for (const marks of ["Domain", "None"] as const) {
   });
 }
 
+test("a guest that obeys too late, when no status can be written, is told by the next process, beside what is refused", async () => {
+  const restartPolicy = { mode: "Soft", soft: { timeoutSeconds: 10 } };
+  const world = await settledWorld({ restartPolicy }, { guest: slow });
+  world.api.annotate({ restart: "one" });
+  await world.settle(5000);
+  world.api.losesWrites = true;
+  await world.settle();
+  assert.deepEqual(ends(world), ["Shutdown", undefined]);
+  world.api.annotate({ restart: "line\nbreak" });
+  world.restartController();
+  world.api.losesWrites = false;
+  await world.settle(60_000);
+  assert.deepEqual(history(world), ["Succeeded Soft ServedBefore"]);
+  assert.equal(world.status.observedRestartToken, "line\nbreak");
+  assert.ok(world.trace.filter((rule) => rule === "refused").length < 3, "it is refused once");
+});
+
 test("a guest that was asked, and then cannot be destroyed, is started when it obeys after all", async () => {
   const restartPolicy = { soft: { timeoutSeconds: 10 } };
   const world = await settledWorld({ restartPolicy }, { guest: slow });

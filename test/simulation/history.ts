@@ -411,7 +411,14 @@ function spec(random: Random): Record<string, unknown> {
       minIntervalSeconds: random.pick([0, 0, 0, 30, 300]),
       deadlineSeconds: random.pick([undefined, undefined, 20, 100]),
     },
-    definition: random.pick([undefined, undefined, undefined, { xml: "first" }, { xml: "second" }]),
+    definition: random.pick([
+      undefined,
+      undefined,
+      undefined,
+      { xml: "first" },
+      { xml: "second" },
+      { xml: unstartable },
+    ]),
   };
 }
 

@@ -90,6 +90,7 @@ export class Ledger {
   readonly #lostLeases: ReadonlySet<string>;
   readonly #restraint: Restraint;
   readonly #preparation: Preparation;
+  #beganAtFault = false;
   /** The last token that the controller took for a request. */
   #token: string | undefined;
 
@@ -127,6 +128,9 @@ export class Ledger {
       this.#restraint.hostChanged();
     };
     this.#preparation.begin();
+    const { api, hypervisor } = this.#world;
+    const { xml = "" } = api.stored?.spec.definition ?? {};
+    this.#beganAtFault = hypervisor.host.unstartable.has(xml);
     this.happened();
   }
 
@@ -262,17 +266,19 @@ export class Ledger {
   }
 
   /** Where nobody disturbs it, the controller has no excuse. */
-  #undisturbed({ result, reason }: Ended): void {
+  #undisturbed({ result, reason, method }: Ended): void {
     if (!this.isUndisturbed) return;
     if (reason === "DefinitionRolledBack" && this.#isAtFault) return;
-    if (reason === "StartRefused" && this.#isLeftConfigured) return;
+    // What was off is not compared with its next start: nothing tells that it has never been started with that.
+    const mayStayOff = this.#isLeftConfigured || (this.#isAtFault && method === "Start");
+    if (reason === "StartRefused" && mayStayOff) return;
     const isAllowed = result === "Succeeded" || result === "Skipped" || excuses.has(reason);
     if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
   }
 
   /** Whether a definition has come that libvirt does not start. */
   get #isAtFault(): boolean {
-    return this.#anyOf("the definition changes to one that does not start");
+    return this.#beganAtFault || this.#anyOf("the definition changes to one that does not start");
   }
 
   /** Whether it may have stayed the configuration when its resource did not speak of it any more. */
@@ -446,10 +452,12 @@ export class Ledger {
       case "Settle":
         this.#settles(effect.mark.attempt);
         return;
+      case "RollBack":
+        this.#preparation.rollsBack(actor);
+        return;
       case "Release":
       case "Repair":
       case "Define":
-      case "RollBack":
       case "AttachDisk":
         return;
       default:

@@ -151,11 +151,13 @@ export class Preparation {
       case "Destroy":
         preparations.hasCutPower ||= outcome.kind === "Done";
         return;
-      case "RollBack":
-        if (outcome.kind !== "NotSent") preparations.hasRolledBack = true;
-        return;
       default:
     }
+  }
+
+  /** A configuration is put back, by a process that may die of it. */
+  rollsBack(attempt: string): void {
+    this.#of(attempt).hasRolledBack = true;
   }
 
   /** What must be true once nothing happens any more and nothing lacks. */
@@ -205,7 +207,7 @@ export class Preparation {
         if (seen !== undefined) this.#defines(attempt, seen);
         return;
       case "RollBack":
-        this.#rollsBack(attempt);
+        this.#mayRollBack(attempt);
         return;
       default:
     }
@@ -247,7 +249,7 @@ export class Preparation {
     if (isInPlace) this.#fail("a restart in place defines nothing", `mode ${mode}`);
   }
 
-  #rollsBack({ id }: Attempt): void {
+  #mayRollBack({ id }: Attempt): void {
     const { refusedStarts } = this.#of(id);
     const invariant = "a configuration is only rolled back for a start that was refused with nothing lacking";
     if (refusedStarts < refusalsBeforeRollBack && !this.#hasHappened("libvirt becomes slow"))

@@ -46,9 +46,10 @@ export class Restraint {
   decided({ verdict, attempt }: Decision, seen: VirtualMachine | undefined): void {
     if (verdict.kind === "End" && verdict.method !== undefined) this.#lastEndMs = this.#nowMs;
     // A guest that is paused is asked anew, and has its time anew.
-    const isHostsDoing = verdict.kind === "Blocked" && verdict.findings !== undefined;
-    if (verdict.kind === "Blocked" && !isHostsDoing && attempt?.marked === true)
-      this.#signals.delete(attempt.id);
+    // Once it is forced, or its host lacks something, it is not asked any more.
+    const isAskedAnew =
+      verdict.kind === "Blocked" && verdict.findings === undefined && attempt?.mode !== "Hard";
+    if (isAskedAnew && attempt?.marked === true) this.#signals.delete(attempt.id);
     if (verdict.kind !== "Act" || attempt === undefined) return;
     this.#rests(attempt, verdict.effect);
     if (this.#world.isEnding && !["Start", "RollBack", "Release", "Settle"].includes(verdict.effect.kind))
