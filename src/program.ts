@@ -16,6 +16,7 @@ import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
+import { passed } from "./steps.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
@@ -79,6 +80,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     (listener) =>
       new Session(options.connect, {
         listener: (event) => {
+          passed(`event/${event.type === "Lifecycle" ? event.event : event.type}`);
           listener(event);
           logSession(log, event);
           libvirtTried.resolve();
@@ -128,6 +130,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       for (const key of ready.outdated().take(mostCompared)) queue.add(key);
     }, comparingMs);
     signal.addEventListener("abort", () => clearInterval(comparing), { once: true });
+    passed("ready");
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
     await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
@@ -153,7 +156,9 @@ async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Pr
 }
 
 async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQueue): Promise<void> {
+  passed("pass/begin");
   const again = await reconciler.reconcile(key);
+  passed("pass/end");
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
 }
 

@@ -17,6 +17,7 @@ import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
 import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { isSameJson } from "./kubernetes/json.ts";
+import { passed } from "./steps.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
 
 /** What the resources are read with and written through. */
@@ -77,6 +78,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       trim: parse,
       indexes: { domain: domainNames, configMap: configMapNames },
       onEvent: (event) => {
+        passed(`watch/${event.type}`);
         if (event.type === "Modified" && isEcho(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
         if (event.type !== "Modified") options.onClaim(event.object);
@@ -140,11 +142,13 @@ export class ApiVirtualMachines implements VirtualMachines {
   }
 
   writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
+    passed("status/computed");
     this.#waiting.set(keyOf(virtualMachine), { virtualMachine, status });
     this.#writeNext();
   }
 
   publish({ metadata }: VirtualMachine, notice: Notice): void {
+    passed(`notice/${notice.reason}`);
     this.#options.events.record({ regarding: { type: virtualMachineResource, metadata }, ...notice });
   }
 
@@ -210,6 +214,7 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | "Queued" | undefined {
     const { queue, log } = this.#options;
+    passed(`status/${outcome.kind}`);
     switch (outcome.kind) {
       case "Written": {
         queue.forget(key);
