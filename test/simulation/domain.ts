@@ -200,7 +200,6 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   defineNew(_reference?: DomainReference, definition?: string): Promise<Outcome> {
-    if (this.refusesToDefine !== undefined) return Promise.resolve(refused(this.refusesToDefine));
     this.host.define(definition);
     this.define();
     return Promise.resolve({ kind: "Done" });
@@ -481,6 +480,7 @@ export class ModelHypervisor implements Hypervisor {
       case "Repair":
         return this.host.repair(effect.repair);
       case "Define":
+        if (this.refusesToDefine !== undefined) return refused(this.refusesToDefine);
         this.host.define(effect.definition);
         this.define();
         return { kind: "Done" };
