@@ -321,7 +321,11 @@ function boot({ attempt, domain, marks }: AttemptSubject): Boot {
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped({ method, recordIn }: Attempt, { reason }: Domain): RestartMethod | undefined {
+function howItStopped(attempt: Attempt, { reason }: Domain): RestartMethod | undefined {
+  const { method, recordIn, isInherited, mode, firstSignal } = attempt;
+  // The process before may have cut the power, and died before its status said so.
+  const mayBeForced = isInherited && mode === "Auto" && firstSignal === undefined;
+  if (method === "Soft" && reason === "Destroyed" && mayBeForced) return "Hard";
   if (method === "Soft" && !gentleReasons.has(reason)) return "Start";
   // Of one that only the status has on record, nobody can tell whether it was off before.
   if (method !== undefined || recordIn === "Status") return method;
