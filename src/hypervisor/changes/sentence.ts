@@ -39,8 +39,8 @@ const secrets: readonly RegExp[] = [
   /^devices\/disk\/.*source@query$/,
   /^launchSecurity\/(session|dhCert)#$/,
   // Passwords of machines are handed over in these.
-  /^sysinfo\/(entry|oemStrings\/entry)#$/,
-  /^os\/init(arg|env)#$/,
+  /^sysinfo\/(entry|system\/entry|oemStrings\/entry)#$/,
+  /^os\/(cmdline|initarg|initenv)#$/,
   /^qemu:commandline#$/,
 ];
 
