@@ -13,6 +13,7 @@ export const findingReasons = [
   "PoolMissing",
   "PoolInactive",
   "VolumeMissing",
+  "VolumeIncomplete",
   "FileMissing",
   "NetworkMissing",
   "NetworkInactive",

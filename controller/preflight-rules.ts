@@ -116,7 +116,7 @@ function unready(
   }
   const findings = [...unavailableDefinition(definition), ...next.findings];
   const mendable = findings.find(({ repair }) => repair !== undefined && !wasTried(attempt, repair, now));
-  if (mendable?.repair !== undefined) return repairVerdict(mendable, mendable.repair);
+  if (mendable?.repair !== undefined) return repairVerdict(attempt, mendable, mendable.repair);
   const open = findings.filter((finding) => !isAccepted(finding)).map((one) => withRefusal(one, attempt));
   return open.length === 0 ? undefined : preflightFailed(open, now);
 }
@@ -134,15 +134,17 @@ function preflightFailed(findings: Finding[], now: Instant): Verdict {
   };
 }
 
-function repairVerdict({ message }: Finding, repair: Repair): Verdict {
+/** A repair that did not help before is tried again without a word: what is wrong is told already. */
+function repairVerdict({ repairs: tried }: Attempt, { message }: Finding, repair: Repair): Verdict {
   const note = `${message}; mending it: ${repairing(repair)}`;
+  const isFirst = !tried.some((one) => repairKey(one.repair) === repairKey(repair));
   return {
     kind: "Act",
     effect: { kind: "Repair", repair },
     reason: "Preparing",
     message: note,
-    announce: true,
-    notice: { type: "Normal", reason: "StartRepaired", action: "Repair", note },
+    announce: isFirst,
+    notice: isFirst ? { type: "Normal", reason: "StartRepaired", action: "Repair", note } : undefined,
   };
 }
 

@@ -82,12 +82,14 @@ describe("what a start needs is there before anything happens to the guest", () 
     host.lacks = [networkInactive];
     host.refusedRepairs.set("StartNetwork lab", "bridge virbr7 is taken");
     world.api.apply({ restartGeneration: 1 });
-    await world.settle(59_000);
-    assert.equal(effects(world), "Repair");
+    await world.settle(3_590_000);
+    assert.match(effects(world), /^Repair( Repair){50,60}$/);
+    assert.deepEqual(reasons(world), ["StartRepaired", "RestartBlocked"]);
+    assert.equal(world.api.writes.length, 2);
     assert.match(world.status.findings?.[0]?.message ?? "", /bridge virbr7 is taken/);
     host.refusedRepairs.clear();
     await world.settle();
-    assert.equal(effects(world), "Repair Repair Mark Destroy Start Settle");
+    assert.match(effects(world), / Repair Mark Destroy Start Settle$/);
   });
 
   test("a request that waits for a host fails at its deadline, and the guest was never touched", async () => {

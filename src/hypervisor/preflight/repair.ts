@@ -9,6 +9,9 @@ import { isRefusal } from "../refusal.ts";
 /** A server that a pool mounts and a volume that is copied take their time, and the failure must be libvirt's. */
 const repairTimeoutMs = 600_000;
 
+/** A copy is as long as its source: who gave up on it would take half of it for the whole. */
+const copyTimeoutMs = 24 * 3600 * 1000;
+
 /** Mends what a start needs. What is mended already counts as done. Rejects as Session.call does. */
 export async function performRepair(session: Caller, repair: Repair): Promise<void> {
   const host = new Mending(session);
@@ -36,8 +39,8 @@ class Mending {
   }
 
   /** Storage that hangs holds up no effect on a domain. */
-  call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>): Promise<R> {
-    return this.#session.call(procedure, args, { timeoutMs: repairTimeoutMs, waitsFor: "Storage" });
+  call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, timeoutMs = repairTimeoutMs): Promise<R> {
+    return this.#session.call(procedure, args, { timeoutMs, waitsFor: "Storage" });
   }
 
   async startPool(name: string): Promise<void> {
@@ -77,7 +80,7 @@ class Mending {
       if (clone !== undefined && source !== undefined) {
         const xml = formatXml(volumeXml(volume, capacity));
         const args = { pool, xml, clonevol: source.vol, flags: 0 };
-        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args);
+        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args, copyTimeoutMs);
         // A copy has the capacity of what was copied, whatever its XML says.
         if (capacity !== undefined && capacity > source.capacity)
           await this.call(procedures.storageVolResize, { vol, capacity, flags: 0 });

@@ -9,6 +9,8 @@ export interface PlacedVolume {
   /** Where the resource declares it, such as "spec.volumes[0]". */
   path: string;
   place: VolumePlace;
+  /** Whether it is a copy that libvirt has not finished. */
+  isUnfinished: boolean;
   /** What it is created from, and where that is. */
   source?: { name: VolumeName; place: VolumePlace } | undefined;
 }
@@ -44,7 +46,10 @@ export function placeVolumes(volumes: readonly DeclaredVolume[], pools: Pools): 
       const path = `spec.volumes[${index}]`;
       const place = await pools.place(volume);
       const isThere = place.kind === "Listed" || place.kind === "Untold";
-      return { volume, path, place, source: isThere ? undefined : await placeSource(volume, pools) };
+      const isUnfinished =
+        place.kind === "Listed" && volume.source?.clone !== undefined && (await pools.isBeingWritten(volume));
+      const source = isThere ? undefined : await placeSource(volume, pools);
+      return { volume, path, place, isUnfinished, source };
     }),
   );
 }
@@ -112,6 +117,12 @@ function problemAt(
       };
     }
     case "Listed":
+      if (declaration?.isUnfinished === true)
+        return {
+          reason: "VolumeIncomplete",
+          message: `volume ${name} of pool ${pool} is still being copied`,
+          remedy: "wait until the copy is complete",
+        };
       // Without a declaration nothing would be created in place of what is gone.
       if (known.looks.get(place.path)?.kind !== "Missing" || declaration === undefined) return undefined;
       return {
