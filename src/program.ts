@@ -28,8 +28,11 @@ const farewellMs = 5000;
  */
 const mostNormal = 16;
 
-/** A pool that is refreshed tells of several changes, and each restart that waits for the host makes tens of calls. */
-const hostChangesMs = 100;
+/**
+ * A pool that is refreshed tells of several changes, a device that comes and goes of many, and each restart that waits
+ * for the host makes tens of calls: what has changed is looked at once in this time.
+ */
+const hostChangesMs = 2000;
 
 /**
  * How often it is asked which machines are to be compared with their next start, and how many are taken at once: a fleet
@@ -60,6 +63,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const virtualMachines = new ApiVirtualMachines({
     client,
     namespace: options.namespace,
+    allowDefinitions: options.allowDefinitions,
     queue,
     events,
     log,
@@ -91,7 +95,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
       for (const key of reconciler.orphans()) queue.add(key, "High");
-      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     },
   );
   let reconciler: Reconciler | undefined;
@@ -121,7 +125,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       cluster,
     });
     reconciler = ready;
-    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     const comparing = setInterval(() => {
       for (const key of ready.outdated().take(mostCompared)) queue.add(key);
     }, comparingMs);
@@ -164,17 +168,25 @@ async function adoptOrphans({
   virtualMachines,
   reconciler,
   queue,
+  log,
 }: {
   hypervisor: LibvirtHypervisor;
   virtualMachines: ApiVirtualMachines;
   reconciler: Reconciler;
   queue: WorkQueue;
+  log: Logger;
 }): Promise<void> {
   for (const domain of hypervisor.domains()) {
     if (virtualMachines.naming(domain).length > 0) continue;
-    // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
-    const key = await reconciler.adoptOrphan(domain);
-    if (key !== undefined) queue.add(key);
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+      const key = await reconciler.adoptOrphan(domain);
+      if (key !== undefined) queue.add(key);
+    } catch (error) {
+      // What somebody has written on one domain must not end what is done for all others.
+      const what = "what a restart may have left on a domain without a resource could not be looked at";
+      log.error({ domain: domain.name, err: error }, what);
+    }
   }
 }
 

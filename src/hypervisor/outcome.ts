@@ -8,6 +8,12 @@ import { MomentaryDomainError } from "./momentary-domain.ts";
 /** A domain that hangs is asked again after this time: no event tells that it has come back. */
 const hungDomainRetryMs = 10_000;
 
+/**
+ * A call whose connection was lost is made again after this time. The session tells only when its main one is back; one
+ * of those that are opened on demand may have been lost alone.
+ */
+const lostConnectionRetryMs = 1000;
+
 /** What the codes of libvirt's refusals mean to the controller. */
 const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
   ACCESS_DENIED: "Denied",
@@ -52,6 +58,8 @@ export function absenceOf(error: unknown): Missing | Unreachable {
   ) {
     return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
   }
-  if (error instanceof ConnectionError) return { kind: "Unreachable", message: error.message };
+  if (error instanceof ConnectionError) {
+    return { kind: "Unreachable", message: error.message, retryInMs: lostConnectionRetryMs };
+  }
   throw error;
 }

@@ -15,11 +15,15 @@ import { virtualMachineResource, type VirtualMachineStatus } from "../../crds/vi
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
 import { Reflector } from "../../src/kubernetes/reflector.ts";
 import type { KubernetesObject } from "../../src/kubernetes/resource.ts";
-import type { Frame } from "../../src/libvirt/protocol/frame.ts";
 import { decodeWhole } from "../../src/libvirt/xdr/decode.ts";
 import { startApiServer } from "../support/apiserver.ts";
 import { startController } from "../support/controller.ts";
-import { startLibvirtProxy } from "../support/libvirt-proxy.ts";
+import {
+  isKeepalive,
+  startLibvirtProxy,
+  type LibvirtFate,
+  type LibvirtMessage,
+} from "../support/proxies/libvirt-proxy.ts";
 import { startLibvirtd } from "../support/libvirtd.ts";
 import { toStderr } from "../support/report.ts";
 import { installWarmboot } from "../support/warmboot.ts";
@@ -98,7 +102,8 @@ await Promise.all(
 started.clear();
 toStderr(`${guests} domains run on libvirt's test driver`);
 
-const proxy = undo.use(await startLibvirtProxy(libvirtd.socket, { swallows }));
+const proxy = undo.use(await startLibvirtProxy(libvirtd.socket));
+proxy.faults.always(isCall, ignored);
 const client = undo.use(await KubernetesClient.load({ path: api.kubeconfig, connections: 32 }));
 const over = new AbortController();
 const observed = new Map<string, Resource>();
@@ -195,19 +200,18 @@ function heard(event: SessionEvent): void {
   happened();
 }
 
+function isCall(message: LibvirtMessage): boolean {
+  return message.from === "Client" && !isKeepalive(message);
+}
+
 /** The guests are deaf: they are told to shut down, and nothing happens. */
-function swallows(call: Frame, connection: number): boolean {
-  calls.push({
-    connection,
-    program: call.program,
-    procedure: call.procedure,
-    payload: Buffer.from(call.payload),
-  });
-  if (call.procedure !== procedures.domainShutdownFlags.number) return false;
-  const { dom } = decodeWhole(procedures.domainShutdownFlags.args, call.payload);
+function ignored({ connection, program, procedure, payload }: LibvirtMessage): LibvirtFate | undefined {
+  calls.push({ connection, program, procedure, payload });
+  if (procedure !== procedures.domainShutdownFlags.number) return undefined;
+  const { dom } = decodeWhole(procedures.domainShutdownFlags.args, payload);
   note(signalled, dom.name, performance.now());
   happened();
-  return true;
+  return { kind: "Answer" };
 }
 
 function seen(object: Resource): void {

@@ -203,7 +203,11 @@ class Keeper {
   #launch(env: Record<string, string>): ControllerProcess {
     const { place, path, kubeconfig } = this.#keeping;
     const where = ["--connect", place.libvirtd.uri(path.driver), "--namespace", place.namespace];
-    const controller = launchController(kubeconfig, [...where, "--log-level", "debug"], env);
+    const controller = launchController(
+      kubeconfig,
+      [...where, "--allow-definitions", "--log-level", "debug"],
+      env,
+    );
     this.#all.push(controller);
     return controller;
   }

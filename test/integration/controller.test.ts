@@ -6,7 +6,7 @@ import type { ApiServer } from "../support/apiserver.ts";
 import { startController, startedController, type ControllerProcess } from "../support/controller.ts";
 import { startInstallation, type Installation } from "../support/installation.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
-import { startLibvirtProxy } from "../support/libvirt-proxy.ts";
+import { isKeepalive, startLibvirtProxy } from "../support/proxies/libvirt-proxy.ts";
 import { restartByAnnotation, virtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
 
 /** Writes to resources of ours that the API server has carried out since it started, whoever made them. */
@@ -91,15 +91,14 @@ describe("the controller as a process, on a real API server and libvirt's test d
 
   test("an idle controller makes no API write and no libvirt call", async (t) => {
     await using proxy = await startLibvirtProxy(libvirtd.socket);
-    const uri = `test+unix:///default?socket=${proxy.socket}`;
-    await start(t, uri);
+    await start(t, proxy.uri);
     await restartByAnnotation(api, "test");
     await waitForCondition(api, "test", "Ready");
     // What the restart stirred up has settled by the first keepalive, which only comes over a silent connection.
-    await proxy.keepalive();
+    await proxy.faults.next(isKeepalive);
     const [calls, writes] = [proxy.calls, await countWrites(api)];
-    await proxy.keepalive();
-    await proxy.keepalive();
+    await proxy.faults.next(isKeepalive);
+    await proxy.faults.next(isKeepalive);
     assert.equal(proxy.calls, calls);
     assert.equal(await countWrites(api), writes);
     assert.ok(calls > 0, "the proxy counts");

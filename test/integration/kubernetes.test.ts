@@ -10,7 +10,7 @@ import { Reflector, type ReflectorOptions } from "../../src/kubernetes/reflector
 import type { KubernetesObject } from "../../src/kubernetes/resource.ts";
 import { writeStatus } from "../../src/kubernetes/status.ts";
 import { CRD, CRDS, NAMESPACES, TYPE, type Widget } from "../src/kubernetes/widget.ts";
-import { TcpProxy } from "../src/kubernetes/tcp-proxy.ts";
+import { TcpProxy } from "../support/proxies/tcp-proxy.ts";
 import { type ApiServer, startApiServer } from "../support/apiserver.ts";
 
 let api: ApiServer;

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const fastClock = new URL("fast-clock.ts", import.meta.url);
 
 /** A line of the controller's log. */
 export interface LogLine {
@@ -63,7 +64,24 @@ export function launchController(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): ControllerProcess {
-  const command = [process.execPath, main, "--kubeconfig", kubeconfig, "--log-format", "json", ...args];
+  return spawnController([main, "--kubeconfig", kubeconfig, ...args], env);
+}
+
+/** The same, with a clock that goes so many times as fast: what it gives up after a minute, it gives up in seconds. */
+export function startHastyController(
+  times: number,
+  kubeconfig: string,
+  ...args: string[]
+): ControllerProcess {
+  const preload = ["--import", `${fastClock.href}?times=${times}`];
+  return spawnController([...preload, main, "--kubeconfig", kubeconfig, ...args]);
+}
+
+function spawnController(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ControllerProcess {
+  const command = [process.execPath, ...args, "--log-format", "json"];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, ...env },

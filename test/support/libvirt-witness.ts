@@ -1,6 +1,6 @@
 import { LibvirtError, Session, decodeState, procedures } from "libvirt";
 import type { Domain, DomainEvent, ErrorCodeName, Procedure, SessionCallOptions } from "libvirt";
-import type { Libvirtd } from "./libvirtd.ts";
+import type { Driver, Libvirtd } from "./libvirtd.ts";
 import { startGuest, type NewGuest, type RunningGuest } from "./start-guest.ts";
 
 /** A guest with what our own client hears of it. */
@@ -60,9 +60,9 @@ export class Witness implements AsyncDisposable {
   #connected = Promise.withResolvers<void>();
   #change = Promise.withResolvers<void>();
 
-  constructor(libvirtd: Libvirtd) {
+  constructor(libvirtd: Libvirtd, driver: Driver = "qemu") {
     this.#libvirtd = libvirtd;
-    this.session = new Session(libvirtd.uri("qemu"), {
+    this.session = new Session(libvirtd.uri(driver), {
       listener: (event) => {
         if (event.type === "Connected") this.#connected.resolve();
         else if (event.type === "Disconnected") this.#connected = Promise.withResolvers();

@@ -1,9 +1,10 @@
-import { LibvirtError, procedures, type ErrorCodeName, type Procedure, type StoragePool } from "libvirt";
+import { LibvirtError, procedures, type Procedure, type StoragePool } from "libvirt";
 import type { Repair } from "../../../controller/finding.ts";
 import { bytesOf, type DeclaredVolume } from "../../../crds/machine.ts";
 import { element, type XmlElement } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";
-import type { Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
+import { isRefusal } from "../refusal.ts";
 
 /** A server that a pool mounts and a volume that is copied take their time, and the failure must be libvirt's. */
 const repairTimeoutMs = 600_000;
@@ -19,7 +20,7 @@ export async function performRepair(session: Caller, repair: Repair): Promise<vo
     case "StartNetwork":
       return host.startNetwork(repair.network);
     case "StartDevice":
-      return host.call(procedures.nodeDeviceCreate, { name: repair.device, flags: 0 }).then(() => undefined);
+      return host.startDevice(repair.device);
     case "CreateVolume":
       return host.createVolume(repair.volume);
     default:
@@ -42,13 +43,7 @@ class Mending {
   async startPool(name: string): Promise<void> {
     const pool = await this.#pool(name);
     const isActive = async () => (await this.call(procedures.storagePoolIsActive, { pool })).active === 1;
-    if (await isActive()) return;
-    try {
-      await this.call(procedures.storagePoolCreate, { pool, flags: 0 });
-    } catch (error) {
-      // Somebody else may have been faster.
-      if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
-    }
+    await startUnless(isActive, () => this.call(procedures.storagePoolCreate, { pool, flags: 0 }));
   }
 
   async refreshPool(name: string): Promise<void> {
@@ -58,11 +53,15 @@ class Mending {
   async startNetwork(name: string): Promise<void> {
     const { net } = await this.call(procedures.networkLookupByName, { name });
     const isActive = async () => (await this.call(procedures.networkIsActive, { net })).active === 1;
-    if (await isActive()) return;
+    await startUnless(isActive, () => this.call(procedures.networkCreate, { net }));
+  }
+
+  async startDevice(name: string): Promise<void> {
     try {
-      await this.call(procedures.networkCreate, { net });
+      await this.call(procedures.nodeDeviceCreate, { name, flags: 0 });
     } catch (error) {
-      if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
+      // It is active already.
+      if (!isRefusal(error, "OPERATION_INVALID")) throw error;
     }
   }
 
@@ -113,6 +112,16 @@ class Mending {
   }
 }
 
+async function startUnless(isActive: () => Promise<boolean>, start: () => Promise<unknown>): Promise<void> {
+  if (await isActive()) return;
+  try {
+    await start();
+  } catch (error) {
+    // Somebody else may have been faster.
+    if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
+  }
+}
+
 /** The XML of a volume that is to be created; with the path of its backing volume where it is an overlay. */
 function volumeXml(
   { name, format, source }: DeclaredVolume,
@@ -135,8 +144,4 @@ function volumeXml(
           ]),
         ]),
   ]);
-}
-
-function isRefusal(error: unknown, ...codes: ErrorCodeName[]): boolean {
-  return error instanceof LibvirtError && codes.includes(error.code);
 }

@@ -690,12 +690,13 @@ export const plants: Readonly<Record<string, readonly Plant[]>> = {
     ),
     plant("gso='off'", "gso='on'", "interface 52:54:00:20:00:01: driver/host gso off -> on"),
     plant("port='24560'", "port='24599'", "interface 52:54:00:20:00:02: source port 24560 -> 24599"),
-    plant("type='mcast'", "type='client'", "interface 52:54:00:20:00:03: mcast -> client"),
+    plant("type='rtl8139'", "type='e1000'", "interface 52:54:00:20:00:03: model rtl8139 -> e1000"),
     plant("<acpi index='3'/>", "<acpi index='4'/>", "interface 52:54:00:20:00:05: acpi index 3 -> 4"),
     removed("interface", "52:54:00:20:00:04", "interface 52:54:00:20:00:04 removed"),
     plant("<boot order='2'/>", "", "interface 52:54:00:20:00:01: boot order 2 removed"),
   ],
   "interfaces-host": [
+    plant("type='mcast'", "type='client'", "interface 52:54:00:30:00:08: mcast -> client"),
     plant(
       "network='default' portgroup='engineering'",
       "network='lab' portgroup='engineering'",

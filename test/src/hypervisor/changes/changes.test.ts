@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
-import { additions } from "../../../../src/hypervisor/definition/additions/additions.ts";
-import { changesBetween } from "../../../../src/hypervisor/definition/changes.ts";
+import { additions } from "../../../../src/hypervisor/changes/additions/additions.ts";
+import { changesBetween } from "../../../../src/hypervisor/changes/changes.ts";
 import { childElements, element, type XmlElement } from "../../../../src/hypervisor/xml/element.ts";
 import { formatXml } from "../../../../src/hypervisor/xml/format.ts";
 import { parseXml } from "../../../../src/hypervisor/xml/parse.ts";

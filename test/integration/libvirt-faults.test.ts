@@ -1,0 +1,355 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test, type TestContext } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { events, procedures } from "libvirt";
+import type { RestartMode } from "../../crds/restart.ts";
+import { MessageType } from "../../src/libvirt/protocol/frame.ts";
+import { startController, startHastyController, type ControllerProcess } from "../support/controller.ts";
+import type { FateOf, Matches } from "../support/proxies/faults.ts";
+import {
+  callOf,
+  concerning,
+  eventOf,
+  isEvent,
+  isKeepalive,
+  isReply,
+  replyTo,
+  startLibvirtProxy,
+  type LibvirtFate,
+  type LibvirtMessage,
+  type LibvirtProxy,
+} from "../support/proxies/libvirt-proxy.ts";
+import {
+  startWitnessedInstallation,
+  type WitnessedInstallation,
+  type WitnessedMachine,
+} from "../support/witnessed-machine.ts";
+
+/** What the controller gives up after a minute, it gives up in six seconds where its clock is hasty. */
+const haste = 10;
+
+let site: WitnessedInstallation;
+before(async () => {
+  site = await startWitnessedInstallation();
+});
+after(() => site[Symbol.asyncDispose]());
+
+/** A machine, and a controller of its own that reaches libvirt through a proxy. */
+interface Rig {
+  readonly machine: WitnessedMachine;
+  readonly proxy: LibvirtProxy;
+  readonly controller: ControllerProcess;
+}
+
+interface RigOptions {
+  readonly restartPolicy?: object;
+  readonly isHasty?: boolean;
+}
+
+async function rig(t: TestContext, options: RigOptions = {}): Promise<Rig> {
+  const undo = new AsyncDisposableStack();
+  t.after(() => undo.disposeAsync());
+  const proxy = undo.use(await startLibvirtProxy(site.libvirtd.socket));
+  const machine = await site.machine(options.restartPolicy);
+  const args = [site.kubeconfig, "--connect", proxy.uri, "--namespace", machine.name] as const;
+  const controller = undo.use(
+    options.isHasty === true ? startHastyController(haste, ...args) : startController(...args),
+  );
+  // Otherwise it would wait longer from one cut to the next, up to ten seconds.
+  controller.follow(({ msg }) => {
+    if (msg.includes("trying again in")) proxy.touch();
+  });
+  await machine.ready();
+  return { machine, proxy, controller };
+}
+
+/** Restarts the machine, sees that this happened once, and that nothing else did. */
+async function restartedOnce(
+  { machine }: Rig,
+  mode?: RestartMode,
+): ReturnType<WitnessedMachine["servedOnce"]> {
+  const result = await machine.servedOnce(await machine.request(mode));
+  await machine.rests();
+  return result;
+}
+
+/** Restarts the machine once for each byte of a message, before which the connection ends. Gives how many these were. */
+async function cutAtEachByte(rig: Rig, matches: Matches<LibvirtMessage>, step = 1): Promise<number> {
+  const seen = rig.proxy.faults.next(matches);
+  await restartedOnce(rig);
+  const { length } = (await seen).bytes;
+  let cuts = 0;
+  for (let afterBytes = 0; afterBytes <= length; afterBytes += step) {
+    const cut = rig.proxy.faults.once(matches, { kind: "Cut", afterBytes });
+    await restartedOnce(rig);
+    await cut;
+    cuts += 1;
+  }
+  return cuts;
+}
+
+/**
+ * Restarts the machine once for each of the messages that match, of which something becomes in its turn. Gives to how
+ * many that happened: not every restart has as many messages.
+ */
+async function atEachMessage(
+  rig: Rig,
+  matches: Matches<LibvirtMessage>,
+  fate: LibvirtFate,
+  mode?: RestartMode,
+): Promise<number> {
+  const { faults } = rig.proxy;
+  let messages = 0;
+  faults.always(matches, () => void (messages += 1));
+  await restartedOnce(rig, mode);
+  faults.heal();
+  let hits = 0;
+  for (let at = 0; at < messages; at += 1) {
+    let before = 0;
+    faults.always(matches, () => {
+      before += 1;
+      if (before !== at + 1) return undefined;
+      hits += 1;
+      return fate;
+    });
+    await restartedOnce(rig, mode);
+    faults.heal();
+  }
+  assert.ok(hits > messages / 2, `${hits} of ${messages} messages came by`);
+  return hits;
+}
+
+describe("between the controller and libvirt", { concurrency: 4 }, () => {
+  for (const [what, procedure] of [
+    ["shutdown", procedures.domainShutdownFlags],
+    ["start", procedures.domainCreateWithFlags],
+  ] as const) {
+    test(`the connection ends at each byte of the call ${what}, and of its reply`, async (t) => {
+      const world = await rig(t);
+      const cuts =
+        (await cutAtEachByte(world, callOf(procedure))) + (await cutAtEachByte(world, replyTo(procedure)));
+      t.diagnostic(`${cuts} places`);
+    });
+  }
+
+  test("the connection ends at many a byte of the first mark, and of the reply to it", async (t) => {
+    // Values begin at multiples of four.
+    const step = 7;
+    const world = await rig(t);
+    const { domainSetMetadata } = procedures;
+    const cuts =
+      (await cutAtEachByte(world, callOf(domainSetMetadata), step)) +
+      (await cutAtEachByte(world, replyTo(domainSetMetadata), step));
+    t.diagnostic(`${cuts} places`);
+  });
+
+  test("the connection ends before each message of a restart, whatever it is", async (t) => {
+    const world = await rig(t);
+    t.diagnostic(
+      `${await atEachMessage(world, concerning(world.machine.name), { kind: "Cut", afterBytes: 0 })} messages`,
+    );
+  });
+
+  test("each call of a restart reaches libvirt, and the connection ends before its reply", async (t) => {
+    const world = await rig(t);
+    t.diagnostic(`${await atEachMessage(world, isReply, { kind: "Cut", afterBytes: 0 })} replies`);
+  });
+
+  test("each call of a forced restart reaches libvirt, and the connection ends before its reply", async (t) => {
+    const world = await rig(t);
+    t.diagnostic(`${await atEachMessage(world, isReply, { kind: "Cut", afterBytes: 0 }, "Hard")} replies`);
+  });
+
+  test("the connection ends before each message of its own opening", async (t) => {
+    const { machine, proxy } = await rig(t);
+    const { faults } = proxy;
+    const isOfNewOne = (): Matches<LibvirtMessage> => {
+      const { connections } = proxy;
+      const isMine = concerning(machine.name);
+      return (message) => isMine(message) && message.connection === connections;
+    };
+    /** Has the controller connect anew, and gives how many messages that takes. */
+    const reconnect = async (): Promise<number> => {
+      let messages = 0;
+      faults.always(isOfNewOne(), () => void (messages += 1));
+      const listed = faults.next(replyTo(procedures.connectGetAllDomainStats));
+      proxy.cut();
+      await listed;
+      faults.heal();
+      return messages;
+    };
+    const length = await reconnect();
+    for (let at = 0; at < length; at += 1) {
+      let before = 0;
+      const isInTurn = isOfNewOne();
+      const cut = faults.once((message) => isInTurn(message) && (before += 1) === at + 1, {
+        kind: "Cut",
+        afterBytes: 0,
+      });
+      proxy.cut();
+      const token = await machine.request();
+      await cut;
+      await machine.servedOnce(token);
+      await machine.rests();
+    }
+    t.diagnostic(`${length} messages`);
+  });
+
+  test("each reply comes twice: what nobody asked for ends the connection, and nothing else", async (t) => {
+    const world = await rig(t);
+    t.diagnostic(`${await atEachMessage(world, isReply, { kind: "Double" })} replies`);
+  });
+
+  test("every event comes twice", async (t) => {
+    const world = await rig(t);
+    world.proxy.faults.always(isEvent, { kind: "Double" });
+    const { evidence } = await restartedOnce(world);
+    assert.ok(evidence.includes("StopEvent"));
+  });
+
+  test("replies overtake each other", async (t) => {
+    const world = await rig(t);
+    const { fate, overtaken } = overtaking();
+    world.proxy.faults.always(concerning(world.machine.name), fate);
+    await restartedOnce(world);
+    assert.ok(overtaken() > 0, "replies were overtaken");
+  });
+
+  test("no event comes at all", async (t) => {
+    const world = await rig(t);
+    world.proxy.faults.always(isEvent, { kind: "Lose" });
+    const { evidence } = await restartedOnce(world);
+    assert.ok(!evidence.includes("StopEvent"));
+  });
+
+  test("the event that the guest is off is lost: the next look finds it", async (t) => {
+    const restartPolicy = { soft: { resendSeconds: 1 } };
+    const { machine, proxy } = await rig(t, { restartPolicy });
+    // The guest obeys once it likes to, however often it is asked.
+    const isShutdown = callOf(procedures.domainShutdownFlags);
+    const asked = proxy.faults.next(isShutdown);
+    proxy.faults.always(isShutdown, { kind: "Answer" });
+    const lost = proxy.faults.once(eventOf(events.lifecycle, machine.name), { kind: "Lose" });
+    const token = await machine.request();
+    await asked;
+    await machine.obey();
+    await lost;
+    const { evidence, method } = await machine.servedOnce(token);
+    assert.equal(method, "Soft");
+    assert.ok(!evidence.includes("StopEvent"));
+    await machine.rests();
+  });
+
+  test("the event that the guest is off comes when the next boot runs already", async (t) => {
+    const { machine, proxy } = await rig(t);
+    const started = proxy.faults.next(replyTo(procedures.domainCreateWithFlags));
+    const late = proxy.faults.once(eventOf(events.lifecycle, machine.name), { kind: "Hold", until: started });
+    await machine.servedOnce(await machine.request());
+    await late;
+    await machine.rests();
+  });
+
+  test("the event that the guest is off comes when the restart has ended already", async (t) => {
+    const world = await rig(t);
+    const { machine, proxy } = world;
+    const ended = Promise.withResolvers<void>();
+    const isStop = eventOf(events.lifecycle, machine.name);
+    const late = proxy.faults.once(isStop, { kind: "Hold", until: ended.promise });
+    await machine.servedOnce(await machine.request());
+    await late;
+    ended.resolve();
+    await machine.rests();
+    await restartedOnce(world);
+  });
+
+  test("every message comes in single bytes", async (t) => {
+    const world = await rig(t);
+    world.proxy.faults.always(() => true, { kind: "Trickle", bytes: 1, next: () => turn() });
+    await restartedOnce(world);
+  });
+
+  test("a call stands still in its middle: it is carried out once it goes on", async (t) => {
+    const { machine, proxy } = await rig(t);
+    const goesOn = Promise.withResolvers<void>();
+    const begun = proxy.faults.once(callOf(procedures.domainShutdownFlags), {
+      kind: "Trickle",
+      bytes: 40,
+      next: () => goesOn.promise,
+    });
+    const token = await machine.request();
+    await begun;
+    await machine.until(({ status }) => status?.attempt !== undefined);
+    goesOn.resolve();
+    await machine.servedOnce(token);
+    await machine.rests();
+  });
+
+  for (const [what, matches] of [
+    ["before the shutdown arrives", callOf(procedures.domainShutdownFlags)],
+    ["after the shutdown was carried out", replyTo(procedures.domainShutdownFlags)],
+    ["before the start arrives", callOf(procedures.domainCreateWithFlags)],
+    ["after the start was carried out", replyTo(procedures.domainCreateWithFlags)],
+  ] as const) {
+    test(`the connection is half open ${what}: keepalive notices`, async (t) => {
+      const { machine, proxy, controller } = await rig(t, { isHasty: true });
+      const { connections } = proxy;
+      const stalled = proxy.faults.once(matches, () => {
+        proxy.stall();
+        return undefined;
+      });
+      const token = await machine.request();
+      await stalled;
+      let pings = 0;
+      proxy.faults.always(isKeepalive, ({ from, connection }) => {
+        if (from === "Client" && connection < connections) pings += 1;
+        return undefined;
+      });
+      await controller.logged(({ msg }) => msg.includes("has fallen silent"));
+      assert.ok(pings >= 5, `the daemon was asked ${pings} times whether it is there`);
+      await machine.servedOnce(token);
+      await machine.rests();
+    });
+  }
+
+  for (const [what, procedure] of [
+    ["mark", procedures.domainSetMetadata],
+    ["shutdown", procedures.domainShutdownFlags],
+    ["look", procedures.domainGetState],
+  ] as const) {
+    test(`the reply to a ${what} is lost, and the connection stays`, async (t) => {
+      const { machine, proxy } = await rig(t, { isHasty: true });
+      const lost = proxy.faults.once(replyTo(procedure), { kind: "Lose" });
+      const token = await machine.request();
+      await lost;
+      await machine.servedOnce(token);
+      await machine.rests();
+    });
+  }
+});
+
+/** Lets a reply wait for the next one wherever another is still to come on its connection. */
+function overtaking(): { fate: FateOf<LibvirtMessage, LibvirtFate>; overtaken: () => number } {
+  const unanswered = new Map<number, number>();
+  const waiting = new Map<number, () => void>();
+  let overtaken = 0;
+  return {
+    overtaken: () => overtaken,
+    fate: ({ connection, from, type }) => {
+      const left = unanswered.get(connection) ?? 0;
+      if (from === "Client") unanswered.set(connection, left + 1);
+      if (type !== MessageType.Reply) return undefined;
+      unanswered.set(connection, left - 1);
+      const release = waiting.get(connection);
+      if (release !== undefined) {
+        waiting.delete(connection);
+        overtaken += 1;
+        setImmediate(release);
+        return undefined;
+      }
+      if (left <= 1) return undefined;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting.set(connection, resolve);
+      return { kind: "Hold", until: promise };
+    },
+  };
+}
