@@ -32,8 +32,15 @@ export function preflightOfStart(subject: AttemptSubject): Ruling | undefined {
   const isAccepted = (finding: Finding) => isLeftOut(subject, finding) || isSkipped(subject, finding);
   const verdict = unready({ attempt, definition, next, now }, isAccepted);
   if (verdict !== undefined) return { verdict };
-  const leftOut = (next?.findings ?? []).filter((finding) => isLeftOut(subject, finding));
-  return { attempt: { ...attempt, preflightPassedAt: now, leftOut: detachedBy(leftOut) } };
+  const leftOut = detachedBy((next?.findings ?? []).filter((finding) => isLeftOut(subject, finding)));
+  const isOtherStart = attempt.refusal?.effect === "Start" && leavesOutMore(attempt, leftOut);
+  const refusal = isOtherStart ? undefined : attempt.refusal;
+  return { attempt: { ...attempt, preflightPassedAt: now, leftOut, refusal } };
+}
+
+/** A start without a disk is another one than the start with it that was refused: it waits for nothing. */
+function leavesOutMore({ leftOut: before }: Attempt, leftOut: readonly DetachedVolume[]): boolean {
+  return leftOut.some(({ disk }) => before.every((one) => one.disk !== disk));
 }
 
 /** A domain that is not there is defined as its resource says, once all is there that its start needs. */

@@ -277,6 +277,16 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.equal(condition(world, "RestartRequired"), "False UpToDate");
   });
 
+  test("is left out without a wait by the next process, too, whose start with it is refused", async () => {
+    const world = await requested(detach, [diskMissing]);
+    // After the second effect: the guest is off, and nobody knows any more what was to be left out.
+    world.crashAtPoint = 3;
+    await world.settle(500);
+    assert.equal(world.crashAtPoint, undefined, "it died");
+    assert.equal(effects(world), "Mark Destroy Start Start Settle");
+    assert.equal(lastRestart(world), "Succeeded Hard");
+  });
+
   test("is told, and comes back, also where the process that started the domain is gone", async () => {
     const world = await settledWorld(detach);
     world.hypervisor.host.lacks = [diskMissing];
