@@ -48,8 +48,12 @@ export interface ControllerProcess extends AsyncDisposable {
 }
 
 /** Starts the controller of a hypervisor's domains, and resolves when it works. */
-export async function startedController(kubeconfig: string, uri: string): Promise<ControllerProcess> {
-  const controller = startController(kubeconfig, "--connect", uri);
+export async function startedController(
+  kubeconfig: string,
+  uri: string,
+  ...args: string[]
+): Promise<ControllerProcess> {
+  const controller = startController(kubeconfig, "--connect", uri, ...args);
   await controller.logged(({ msg }) => msg === "ready");
   return controller;
 }
