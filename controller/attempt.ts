@@ -14,7 +14,7 @@ import type { Verdict } from "./decision.ts";
 import { disturbsGuest } from "./disturbance.ts";
 import { repairKey, type Repair } from "./finding.ts";
 import type { Blueprint, Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
-import { joined } from "./request.ts";
+import { joined, type Served } from "./request.ts";
 
 /**
  * A restart in flight, as this process knows it. What must survive the process is on the domain (the marks);
@@ -57,6 +57,8 @@ export interface Attempt {
   readonly method: RestartMethod | undefined;
   /** Whether the domain told of it: another process began it, or this one did and has forgotten it since. */
   readonly isInherited: boolean;
+  /** What had been served before it, where its mark told: one that is adopted once more has been served itself by now. */
+  readonly servedBefore?: Served | undefined;
   /** Whether a resource that was deleted began it: what that one asked for is no request of this one. */
   readonly isForeign: boolean;
   /** When this process first did something to the guest: a reboot that libvirt tells of after that counts. */
@@ -88,9 +90,14 @@ export interface Attempt {
   readonly repairs: readonly TriedRepair[];
   /** Disks that cannot be had, and that the domain is started without. */
   readonly leftOut: readonly DetachedVolume[];
-  /** Whether the resource's definition was made the domain's configuration, and whether that was put back. */
+  /**
+   * Whether the resource's definition became the domain's configuration and no boot was started with it before, and
+   * whether that was put back.
+   */
   readonly definition?: RequestMark["definition"];
-  /** Why the configuration before was put back: what libvirt said about starting the new one. */
+  /** When libvirt last refused to start the domain. */
+  readonly startRefusedAt?: Instant | undefined;
+  /** Why the configuration before is put back: what libvirt said about starting the new one. */
   readonly rolledBackBecause?: string | undefined;
   /** Set once the hypervisor said that the domain was started. */
   readonly started?: Instant | undefined;
@@ -219,13 +226,15 @@ export function recordPlaceOf({ marks }: RestartPolicy): RecordPlace {
 /** What the domain is to remember of an attempt. */
 export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, cluster: string): RequestMark {
   const { observedRestartGeneration, observedRestartToken } = status;
+  // What a deleted resource had served is nothing of this one's.
+  const told = attempt.isForeign ? undefined : attempt.servedBefore;
   return {
     attempt: attempt.id,
     cluster,
     resource: metadata.uid,
     owner: `${metadata.namespace}/${metadata.name}`,
     request: attempt.request,
-    servedBefore: { observedRestartGeneration, observedRestartToken },
+    servedBefore: told ?? { observedRestartGeneration, observedRestartToken },
     startedAtMs: attempt.startedAtMs,
     definition: attempt.definition,
   };
@@ -235,7 +244,8 @@ export function markOf(attempt: Attempt, { metadata, status }: VirtualMachine, c
 export type Trace = Pick<
   RequestMark,
   "attempt" | "request" | "startedAtMs" | "wasOff" | "method" | "result" | "inPlace" | "bootId" | "definition"
->;
+> &
+  Partial<Pick<RequestMark, "servedBefore">>;
 
 /**
  * The attempt of another process that a record tells of. The status may know how far that one came with it; what
@@ -267,6 +277,7 @@ export function adoptAttempt(
     inPlace,
     bootId: trace.bootId,
     definition: trace.definition,
+    servedBefore: trace.servedBefore,
     unproven: inPlace || recordIn === "Status",
     // The guest may have been asked: a reboot that is seen from now on counts.
     askedAt: inPlace ? now : undefined,
@@ -308,22 +319,40 @@ export function questionFor(
   const preflight = needsPreflight(attempt, now);
   // What the new boot differs in is told together with the result.
   const isOver = attempt.settled && attempt.conclusion !== undefined;
-  if (preflight || isOver) question.comparison = { blueprint, preflight };
+  const isAsConfigured = wasStartRefused(attempt) && !isOver;
+  // What libvirt would not define has yet to be.
+  const isToBeDefined = attempt.refusal?.effect === "Define";
+  if (preflight || isOver || isToBeDefined)
+    question.comparison = { blueprint: isAsConfigured ? configured(blueprint) : blueprint, preflight };
   if (inPlace && unproven) return { ...question, agent: "BootID" };
   return { ...question, agent: verifyingSince === undefined ? undefined : "Ping" };
 }
 
+/** What is off starts with the configuration that it has, whatever has become of the resource's definition. */
+function configured({ volumes }: Blueprint): Blueprint {
+  return { volumes };
+}
+
 /**
- * Whether it has to be known what the next start lacks: before anything happens to the guest, before its power is cut,
- * which may be minutes later, and when libvirt would not start it.
+ * Whether it has to be known what the next start lacks: before anything happens to the guest, before it is asked for the
+ * first time or anew and before its power is cut, which may be minutes later, and when libvirt would not start it.
  */
 export function needsPreflight(attempt: Attempt, now: Instant): boolean {
-  const { marked, mode, refusal, preflightPassedAt } = attempt;
-  const isDue = !marked || mode === "Hard" || refusal?.effect === "Start";
+  const { marked, mode, inPlace, lastSignal, started, preflightPassedAt } = attempt;
+  if (started !== undefined) return false;
+  const isAskedNext = lastSignal === undefined && !inPlace;
+  const isDue = !marked || mode === "Hard" || isAskedNext || wasStartRefused(attempt);
   const hasPassed =
     preflightPassedAt !== undefined && now.monotonicMs < preflightPassedAt.monotonicMs + preflightHoldsMs;
   return isDue && !hasPassed;
 }
+
+/** Whether libvirt would not start the domain, or what that called for could not be done yet. */
+export function wasStartRefused({ refusal, marked }: Attempt): boolean {
+  return marked && refusal !== undefined && effectsOfStart.has(refusal.effect);
+}
+
+const effectsOfStart: ReadonlySet<Effect["kind"]> = new Set(["Start", "Repair", "RollBack"]);
 
 /** The attempt in another stage; the stage's clock starts when it changes. */
 export function inStage(attempt: Attempt, stage: RestartStage, now: Instant): Attempt {
@@ -431,7 +460,7 @@ function afterSilence(
 }
 
 function afterSuccess(
-  { refusal: mended, ...attempt }: Attempt,
+  { refusal: _mended, ...attempt }: Attempt,
   effect: Effect,
   began: Instant,
   now: Instant,
@@ -477,7 +506,7 @@ function afterSuccess(
       // A domain that is only now defined, or was transient, has none before to go back to.
       return { ...attempt, definition: effect.replaces ? "Applied" : attempt.definition };
     case "RollBack":
-      return { ...attempt, definition: "RolledBack", rolledBackBecause: mended?.message };
+      return { ...attempt, definition: "RolledBack" };
     case "Repair":
     case "AttachDisk":
       return attempt;
@@ -496,15 +525,18 @@ function afterRefusal(
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   // There is nothing to go back to: what libvirt would not start is tried on.
   if (effect.kind === "RollBack") return { ...attempt, definition: undefined };
-  // An attempt that is marked already is only marked again for a reset.
-  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
-    return { ...attempt, resetRefused: true };
+  // An attempt that is marked already is marked in place for a reset.
+  const isForReset = effect.kind === "Mark" && attempt.marked && effect.mark.inPlace === true;
+  if (effect.kind === "Reset" || isForReset) return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const delaySeconds = delaysAfterRefusal(effect.kind)[count - 1] ?? 0;
   const retryAtMs = now.monotonicMs + delaySeconds * 1000;
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
   // What was there a moment ago may have gone.
-  if (effect.kind === "Start") refused.preflightPassedAt = undefined;
+  if (effect.kind === "Start") {
+    refused.preflightPassedAt = undefined;
+    refused.startRefusedAt = now;
+  }
   if (effect.kind === "Mark" && cause === "Denied") return { ...refused, failure: marksDenied(message) };
   if (effect.kind === "Mark" && cause === "Busy" && attempt.mode !== "Soft")
     return forcedWithoutMarks(attempt, message);

@@ -1,6 +1,7 @@
 import { longestMessage, type Condition, type ConditionType } from "../crds/condition.ts";
 import type { DetachedVolume } from "../crds/machine.ts";
 import type { RestartRecord } from "../crds/restart.ts";
+import { shortened } from "../crds/shortened.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Observation, Verdict } from "./decision.ts";
 
@@ -38,7 +39,7 @@ export function conditionsFor(source: ConditionSource): ConditionNow[] {
     status,
     observedGeneration: observation.virtualMachine.metadata.generation,
     reason: answer.reason,
-    message: answer.message.slice(0, longestMessage),
+    message: shortened(answer.message, longestMessage),
   });
   const others = [
     ...boundCondition(source, write),
@@ -173,7 +174,7 @@ function restartRequiredCondition(
 ): ConditionNow[] {
   const unusable = unusableDefinition(observation);
   if (unusable !== undefined) return [write("RestartRequired", "Unknown", unusable)];
-  if (pendingChanges === undefined) return [];
+  if (pendingChanges === undefined) return unusableBefore(observation);
   const { domain } = observation;
   if (pendingChanges.length > 0) {
     const message = `a restart would change: ${pendingChanges.join("; ")}`;
@@ -193,6 +194,16 @@ function unusableDefinition({ definition, domain }: Observation): Answer | undef
   const next = domain.kind === "Unreachable" ? undefined : domain.next;
   const invalid = next?.findings?.find(({ reason }) => reason === "DefinitionInvalid");
   return invalid && { reason: "DefinitionInvalid", message: invalid.message };
+}
+
+/** A definition is not looked at in every pass: what was found last still counts. */
+function unusableBefore({ domain, virtualMachine }: Observation): ConditionNow[] {
+  const isKnown = domain.kind === "Present" && (domain.domain.id === undefined || domain.next !== undefined);
+  if (isKnown || domain.kind === "Missing") return [];
+  const { conditions = [] } = virtualMachine.status;
+  return conditions.filter(
+    ({ type, reason }) => type === "RestartRequired" && reason === "DefinitionInvalid",
+  );
 }
 
 function volumesDegradedCondition({ detachedVolumes }: ConditionSource, write: Write): ConditionNow[] {

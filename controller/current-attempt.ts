@@ -57,15 +57,18 @@ function attemptOfMark(
   const isLeftover =
     domain.domain.reason === "Restored" && domain.marks.bootMark && trigger.kind !== "Requested";
   if (isLeftover && mark.result !== undefined) return { ...adopted, isLeftover };
-  const isLast = mark.attempt === status.lastRestart?.id;
-  return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;
+  // A request that has failed since, while it waited, has marked nothing.
+  const ended = status.history?.find(({ id }) => id === mark.attempt);
+  return ended !== undefined && stoppedLate(ended, domain.domain, now.epochMs) ? adopted : undefined;
 }
 
 /** An attempt that only the status knows of: there were no marks to be had. */
 function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation): Attempt | undefined {
   const { status, spec } = virtualMachine;
-  const { lastRestart } = status;
-  const adopt = (trace: Trace) => adoptAttempt(trace, "Status", status.attempt, spec.restartPolicy, now);
+  // Whether its definition was applied nobody has on record; libvirt knows whether there is one before to go back to.
+  const definition = spec.definition === undefined ? undefined : "Applied";
+  const adopt = (trace: Trace) =>
+    adoptAttempt({ ...trace, definition }, "Status", status.attempt, spec.restartPolicy, now);
   if (attempt === undefined && status.attempt?.recordedIn === "Status") {
     // The status that put it on record also says whether the domain was off then.
     const wasOff = status.attempt.stage === "Preparing" && status.domain?.id === undefined;
@@ -73,10 +76,9 @@ function attemptOfStatus({ virtualMachine, domain, attempt, now }: Observation):
   }
   if (spec.restartPolicy.marks === "Domain" || domain.kind !== "Present") return undefined;
   // A request that was never begun has no method; of one that nobody can tell anything of it is not known.
-  const wasBegun = lastRestart?.method !== undefined || lastRestart?.reason === "NoMarks";
-  if (lastRestart?.id === undefined || !wasBegun) return undefined;
-  if (!stoppedLate(virtualMachine, domain.domain, now.epochMs)) return undefined;
-  return adopt(traceOf(lastRestart.id, lastRestart));
+  const ended = status.history?.find(({ method, reason }) => method !== undefined || reason === "NoMarks");
+  if (ended?.id === undefined || !stoppedLate(ended, domain.domain, now.epochMs)) return undefined;
+  return adopt(traceOf(ended.id, ended));
 }
 
 /** The trace that the status keeps of an attempt. */

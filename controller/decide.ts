@@ -97,15 +97,23 @@ function decideAttempt(subject: AttemptSubject, trigger: Trigger): Decision {
   const { attempt = subject.attempt } = ruling;
   if (!("verdict" in ruling)) return decideAttempt({ ...subject, attempt }, trigger);
   if (ruling.verdict.kind === "Rest") return { ...ruling, trigger, attempt: undefined };
-  const failure = heldUpTooLong(subject, ruling.verdict);
+  const failure = heldUpTooLong({ ...subject, attempt }, ruling.verdict);
   return failure === undefined
     ? { ...ruling, trigger, attempt }
     : decideAttempt({ ...subject, attempt: { ...attempt, failure } }, trigger);
 }
 
-/** A restart that cannot go on fails at its request's deadline, also when it had already begun. */
-function heldUpTooLong({ policy, attempt, now }: AttemptSubject, verdict: Verdict): Failure | undefined {
+/**
+ * A restart that cannot go on fails at its request's deadline, also when it had already begun; but a guest that it has
+ * stopped is owed its start, however long its host lacks what that needs.
+ */
+function heldUpTooLong(
+  { policy, attempt, domain, now }: AttemptSubject,
+  verdict: Verdict,
+): Failure | undefined {
   if (verdict.kind !== "Blocked") return undefined;
+  const isStoppedByUs = attempt.marked && domain.id === undefined && attempt.method !== "Start";
+  if (isStoppedByUs && verdict.findings !== undefined) return undefined;
   const deadline = deadlineMs(attempt, policy);
   if (deadline === undefined || now.monotonicMs < deadline) return undefined;
   return deadlineExceeded(policy, verdict.message);

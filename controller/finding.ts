@@ -13,6 +13,7 @@ export const findingReasons = [
   "PoolMissing",
   "PoolInactive",
   "VolumeMissing",
+  "VolumeIncomplete",
   "FileMissing",
   "NetworkMissing",
   "NetworkInactive",
@@ -80,19 +81,35 @@ function whatOf(repair: Repair): string {
   }
 }
 
-/** What a repair does, as a sentence begins: "started pool images". */
+/** What a repair has done: "started pool images". */
 export function repaired(repair: Repair): string {
+  return `${verbs[repair.kind].done} ${objectOf(repair)}`;
+}
+
+/** What a repair is about to do: "starting pool images". */
+export function repairing(repair: Repair): string {
+  return `${verbs[repair.kind].doing} ${objectOf(repair)}`;
+}
+
+const verbs: Readonly<Record<Repair["kind"], { doing: string; done: string }>> = {
+  StartPool: { doing: "starting", done: "started" },
+  RefreshPool: { doing: "refreshing", done: "refreshed" },
+  StartNetwork: { doing: "starting", done: "started" },
+  StartDevice: { doing: "starting", done: "started" },
+  CreateVolume: { doing: "creating", done: "created" },
+};
+
+function objectOf(repair: Repair): string {
   switch (repair.kind) {
     case "StartPool":
-      return `started pool ${repair.pool}`;
     case "RefreshPool":
-      return `refreshed pool ${repair.pool}`;
+      return `pool ${repair.pool}`;
     case "StartNetwork":
-      return `started network ${repair.network}`;
+      return `network ${repair.network}`;
     case "StartDevice":
-      return `started device ${repair.device}`;
+      return `device ${repair.device}`;
     case "CreateVolume":
-      return `created volume ${repair.volume.name} in pool ${repair.volume.pool}`;
+      return `volume ${repair.volume.name} in pool ${repair.volume.pool}`;
     default:
       return repair satisfies never;
   }

@@ -2,7 +2,7 @@ import { inStage, type Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
 import type { Notice } from "./notice.ts";
 import type { Effect } from "./ports.ts";
-import { preflight } from "./preflight-rules.ts";
+import { defineForStart, preflightOfStart } from "./preflight-rules.ts";
 import { markVerdict } from "./unmarked-rules.ts";
 
 /** The rules about force, for an attempt whose old boot runs, in order. */
@@ -49,8 +49,20 @@ function reset(subject: AttemptSubject): Ruling | undefined {
 /** The restart is forced: cut the power of the marked boot, and of no other. */
 function powerOff(subject: AttemptSubject): Ruling | undefined {
   if (subject.attempt.mode !== "Hard") return undefined;
-  // It may have been minutes since the guest was asked.
-  return preflight(subject) ?? force(subject, { kind: "Destroy" }, "the domain's power is cut");
+  // It may have been minutes since the guest was asked, or it was to be restarted in place.
+  return (
+    preflightOfStart(subject) ??
+    defineForStart(subject) ??
+    recordDefinition(subject) ??
+    force(subject, { kind: "Destroy" }, "the domain's power is cut")
+  );
+}
+
+/** Whoever starts what is off has to know that there is a configuration to go back to. */
+function recordDefinition(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, marks } = subject;
+  if (attempt.definition !== "Applied" || attempt.recordIn === "Status") return undefined;
+  return marks.next?.definition === undefined ? { verdict: markVerdict(subject, false) } : undefined;
 }
 
 /** Only a guest that runs (Xen's idle one as well) can be reset: libvirt leaves one that has crashed paused. */

@@ -1,6 +1,5 @@
 import type { RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
-import type { VirtualMachine } from "../crds/virtual-machine.ts";
 import type { Domain } from "./ports.ts";
 
 /** How long after a failed attempt a guest that goes off is taken to obey it after all, in milliseconds. */
@@ -20,11 +19,9 @@ const reasonsWithGuestRunning = new Set([
 ]);
 
 /** Whether the guest may still obey the signals of an attempt that has ended without it. */
-function mayStopLate({ status }: VirtualMachine, epochMs: number): boolean {
-  const { lastRestart } = status;
-  if (lastRestart === undefined || !reasonsWithGuestRunning.has(lastRestart.reason)) return false;
-  if (!mayHaveHeard(lastRestart)) return false;
-  const endedAtMs = parseTimestamp(lastRestart.endedAt);
+function mayStopLate(ended: RestartRecord, epochMs: number): boolean {
+  if (!reasonsWithGuestRunning.has(ended.reason) || !mayHaveHeard(ended)) return false;
+  const endedAtMs = parseTimestamp(ended.endedAt);
   return endedAtMs !== undefined && Math.abs(epochMs - endedAtMs) < lateMs;
 }
 
@@ -35,15 +32,13 @@ function mayHaveHeard({ method, reason }: RestartRecord): boolean {
 }
 
 /**
- * Whether a domain went off because its guest obeyed a failed attempt too late: our signal stopped it, so it is
+ * Whether a domain went off because its guest obeyed a failed attempt, the last one that did anything, too late: our signal stopped it, so it is
  * ours to start. A destroy, a crash, a save is somebody else's doing.
  */
-export function stoppedLate(virtualMachine: VirtualMachine, domain: Domain, epochMs: number): boolean {
-  const { lastRestart } = virtualMachine.status;
-  const reasons =
-    lastRestart?.reason === "DestroyRefused" ? [...lateReasons, ...lateDestroyReasons] : lateReasons;
+export function stoppedLate(ended: RestartRecord, domain: Domain, epochMs: number): boolean {
+  const reasons = ended.reason === "DestroyRefused" ? [...lateReasons, ...lateDestroyReasons] : lateReasons;
   if (domain.id !== undefined || !reasons.includes(domain.reason)) return false;
-  return mayStopLate(virtualMachine, epochMs);
+  return mayStopLate(ended, epochMs);
 }
 
 /** Reasons of a domain whose guest may have obeyed late; a restarted libvirtd knows none. */

@@ -1,5 +1,5 @@
 import type { RestartEvidence, RestartMethod } from "../crds/restart.ts";
-import { inStage, markOf, unheard, type Attempt } from "./attempt.ts";
+import { inStage, markOf, unheard, wasStartRefused, type Attempt, type Refusal } from "./attempt.ts";
 import {
   endOfOldBoot,
   evidenceOfNewBoot,
@@ -12,7 +12,7 @@ import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts
 import { hardRules } from "./hard-rules.ts";
 import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
-import { preflight } from "./preflight-rules.ts";
+import { preflightOfStart } from "./preflight-rules.ts";
 import { forceOrFail, softRules } from "./soft-rules.ts";
 
 /**
@@ -20,6 +20,7 @@ import { forceOrFail, softRules } from "./soft-rules.ts";
  * on are about the old boot, which still runs: what holds it up, then force, then asking.
  */
 export const markedRules: readonly AttemptRule[] = [
+  rolledBackBefore,
   newBootRuns,
   rebootedInPlace,
   bootIsUnknown,
@@ -36,6 +37,13 @@ export const markedRules: readonly AttemptRule[] = [
   ...hardRules,
   ...softRules,
 ];
+
+/** The configuration before was put back although libvirt's answer was lost: the domain's own record says so. */
+function rolledBackBefore({ attempt, marks }: AttemptSubject): Ruling | undefined {
+  if (marks.next?.attempt !== attempt.id || marks.next.definition !== "RolledBack") return undefined;
+  if (attempt.definition === "RolledBack") return undefined;
+  return { attempt: { ...attempt, definition: "RolledBack" } };
+}
 
 /** The next boot runs: the restart is done, whoever started it. */
 function newBootRuns(subject: AttemptSubject): Ruling | undefined {
@@ -169,6 +177,7 @@ function stopped(subject: AttemptSubject): Ruling | undefined {
     ...inStage(attempt, "Starting", now),
     method: howItStopped(attempt, domain),
     discardsSaved: domain.reason === "Saved",
+    refusal: explainedRefusal(subject),
   };
   const hindered = refusedStart({ ...subject, attempt: starting });
   if (hindered !== undefined) return { attempt: starting, ...hindered };
@@ -186,6 +195,21 @@ function stopped(subject: AttemptSubject): Ruling | undefined {
   };
 }
 
+/** A start that was refused for what the host lacked says nothing more, and is tried as soon as that is there. */
+function explainedRefusal({ attempt, next }: AttemptSubject): Refusal | undefined {
+  const { refusal, leftOut } = attempt;
+  if (refusal?.effect !== "Start") return refusal;
+  const isExplained = next?.findings?.some(({ disk }) => !leftOut.some((one) => one.disk === disk)) ?? false;
+  return isExplained ? { ...refusal, count: 0, retryAtMs: 0 } : refusal;
+}
+
+/** A finding can be wrong, and a guest that is off loses nothing by a start that libvirt refuses: one a minute. */
+function isWorthATry({ attempt, now }: AttemptSubject, ruling: Ruling): boolean {
+  if (!("verdict" in ruling) || ruling.verdict.kind !== "Blocked") return false;
+  const { startRefusedAt } = attempt;
+  return startRefusedAt !== undefined && now.monotonicMs >= lookAgainMs(startRefusedAt);
+}
+
 /** How often libvirt refuses to start a new definition before the one before is put back. */
 const refusalsBeforeRollBack = 3;
 
@@ -195,11 +219,14 @@ const refusalsBeforeRollBack = 3;
  */
 function refusedStart(subject: AttemptSubject): Ruling | undefined {
   const { attempt, virtualMachine, cluster } = subject;
-  if (attempt.refusal?.effect !== "Start") return undefined;
-  const unprepared = preflight(subject);
-  if (unprepared !== undefined) return unprepared;
-  if (attempt.definition !== "Applied" || attempt.refusal.count < refusalsBeforeRollBack) return undefined;
-  const message = `the configuration before is put back: libvirt does not start the new one: ${attempt.refusal.message}`;
+  const { refusal } = attempt;
+  if (refusal === undefined || !wasStartRefused(attempt)) return undefined;
+  const unprepared = preflightOfStart({ ...subject, definition: { kind: "None" } });
+  if (unprepared !== undefined && !isWorthATry(subject, unprepared)) return unprepared;
+  if (attempt.definition !== "Applied" || refusal.effect === "Repair") return undefined;
+  if (refusal.effect === "Start" && refusal.count < refusalsBeforeRollBack) return undefined;
+  const rolledBackBecause = attempt.rolledBackBecause ?? refusal.message;
+  const message = `the configuration before is put back: libvirt does not start the new one: ${rolledBackBecause}`;
   const mark = {
     ...markOf(attempt, virtualMachine, cluster),
     wasOff: attempt.method === "Start",
@@ -214,6 +241,7 @@ function refusedStart(subject: AttemptSubject): Ruling | undefined {
       announce: true,
       notice: { type: "Warning", reason: "DefinitionRolledBack", action: "Define", note: message },
     },
+    attempt: { ...attempt, rolledBackBecause },
   };
 }
 
@@ -293,7 +321,11 @@ function boot({ attempt, domain, marks }: AttemptSubject): Boot {
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped({ method, recordIn }: Attempt, { reason }: Domain): RestartMethod | undefined {
+function howItStopped(attempt: Attempt, { reason }: Domain): RestartMethod | undefined {
+  const { method, recordIn, isInherited, mode, firstSignal } = attempt;
+  // The process before may have cut the power, and died before its status said so.
+  const mayBeForced = isInherited && mode === "Auto" && firstSignal === undefined;
+  if (method === "Soft" && reason === "Destroyed" && mayBeForced) return "Hard";
   if (method === "Soft" && !gentleReasons.has(reason)) return "Start";
   // Of one that only the status has on record, nobody can tell whether it was off before.
   if (method !== undefined || recordIn === "Status") return method;

@@ -224,7 +224,10 @@ export interface RequestMark {
   inPlace?: boolean | undefined;
   /** Boot ID that the guest agent told before an in-place reboot; absent where there was no agent. */
   bootId?: string | undefined;
-  /** Whether the attempt made the resource's definition the domain's configuration, and whether it was put back. */
+  /**
+   * Whether the resource's definition became the domain's configuration and no boot was started with it before, and
+   * whether that was put back.
+   */
   definition?: "Applied" | "RolledBack" | undefined;
   /** Milliseconds since 1970. */
   startedAtMs: number;

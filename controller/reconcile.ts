@@ -274,18 +274,20 @@ export class Reconciler {
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const before = this.#memory.get(key);
     const { verdict } = decision;
+    // A status that the effect, or another look, replaces as soon as it returns is not worth a write.
+    const isTold = verdict.kind !== "Look" && (verdict.kind !== "Act" || verdict.announce);
     this.#memory.set(key, {
       virtualMachine,
       stored,
-      status,
+      // A condition that nobody was told of has not changed.
+      status: isTold ? status : { ...status, conditions: virtualMachine.status.conditions },
       attempt,
       marksReadIn: marksReadNow(observation, decision) ?? before?.marksReadIn,
       ...comparedNow(observation, before),
       plugInsAtMs: pluggedIn(observation, decision),
       isHeldUpByHost: verdict.kind === "Blocked" && verdict.findings !== undefined,
     });
-    // A status that the effect, or another look, replaces as soon as it returns is not worth a write.
-    if (verdict.kind === "Look" || (verdict.kind === "Act" && !verdict.announce)) return;
+    if (!isTold) return;
     virtualMachines.writeStatus(virtualMachine, status);
     const notice = noticeOf(decision, virtualMachine.status);
     if (notice !== undefined) virtualMachines.publish(virtualMachine, notice);

@@ -7,6 +7,7 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
+import { shortened } from "../crds/shortened.ts";
 import { formatTimestamp, parseTimestamp } from "../crds/timestamp.ts";
 import type { RequestMark } from "./ports.ts";
 
@@ -46,7 +47,8 @@ export function baseline(virtualMachine: VirtualMachine): Served {
   const token = virtualMachine.metadata.annotations[annotations.restart];
   return {
     observedRestartGeneration: virtualMachine.spec.restartGeneration ?? 0,
-    observedRestartToken: token === "" ? undefined : token?.slice(0, longestRestartToken),
+    observedRestartToken:
+      token === "" || token === undefined ? undefined : shortened(token, longestRestartToken),
   };
 }
 
@@ -146,7 +148,9 @@ export function names(
   value: string | undefined,
   { restartGeneration, restartToken }: RestartRequest,
 ): boolean {
-  return value !== undefined && (value === restartToken || value === String(restartGeneration));
+  if (value === undefined) return false;
+  // A script that knows no generation writes "undefined": that is none.
+  return value === restartToken || (restartGeneration !== undefined && value === String(restartGeneration));
 }
 
 /** The tokens that a request has served so far, as those that a newer one joins. */
@@ -179,20 +183,20 @@ function readToken({ metadata, status }: VirtualMachine): Token {
   const value = metadata.annotations[annotations.restart];
   if (value === undefined || value === "" || value === status.observedRestartToken)
     return recordedToken(status);
-  const served = { observedRestartToken: value.slice(0, longestRestartToken) };
+  const served = { observedRestartToken: shortened(value, longestRestartToken) };
   if (served.observedRestartToken === status.observedRestartToken) return { kind: "Served" };
-  if (value.length > longestRestartToken) {
-    return invalid(
-      served,
-      annotations.restart,
-      `has ${value.length} characters; at most ${longestRestartToken} are allowed`,
-    );
-  }
-  // A control character cannot be kept in the domain's XML.
-  if (/\p{C}/u.test(value))
-    return invalid(served, annotations.restart, "contains a character that cannot be printed");
+  const problem = problemOf(value);
+  if (problem !== undefined) return invalid(served, annotations.restart, problem);
   if (servedTokens(status).includes(value)) return revertedToken(value, "was served before");
   return newUnlessOlder(value, status);
+}
+
+/** What is wrong with a token; undefined where nothing is. */
+function problemOf(token: string): string | undefined {
+  if (token.length > longestRestartToken)
+    return `has ${token.length} characters; at most ${longestRestartToken} are allowed`;
+  // A control character cannot be kept in the domain's XML.
+  return /\p{C}/u.test(token) ? "contains a character that cannot be printed" : undefined;
 }
 
 /** A revert moves the baseline back; what lies between it and the newest time served is no news either. */
@@ -204,9 +208,9 @@ function newUnlessOlder(value: string, status: VirtualMachineStatus): Token {
 
 function recordedToken(status: VirtualMachineStatus): Token {
   const recorded = status.request?.restartToken;
-  return recorded === undefined || servedTokens(status).includes(recorded)
-    ? { kind: "Served" }
-    : newUnlessOlder(recorded, status);
+  if (recorded === undefined || servedTokens(status).includes(recorded)) return { kind: "Served" };
+  // The controller records none that it would refuse: somebody else did.
+  return problemOf(recorded) === undefined ? newUnlessOlder(recorded, status) : { kind: "Served" };
 }
 
 function servedTokens(status: VirtualMachineStatus): (string | undefined)[] {

@@ -3,6 +3,7 @@ import { forced, inStage, unheard, type Attempt } from "./attempt.ts";
 import type { AttemptRule, AttemptSubject, Ruling } from "./decision.ts";
 import { deafnessOf, hasCrashed, lookAgainMs, pausedObstacle } from "./obstacle.ts";
 import type { Effect } from "./ports.ts";
+import { preflightOfStart } from "./preflight-rules.ts";
 
 /** The rules about asking the guest, for an attempt whose old boot runs, in order. The last one always answers. */
 export const softRules: readonly AttemptRule[] = [
@@ -113,6 +114,9 @@ function signal(subject: AttemptSubject): Ruling | undefined {
     return undefined;
   const by = nextSignal(subject);
   if (by === undefined) return undefined;
+  // It may have been long since it was marked. One that was asked may go off anyway: asking it again changes little.
+  const unprepared = lastSignal === undefined && !attempt.inPlace ? preflightOfStart(subject) : undefined;
+  if (unprepared !== undefined) return unprepared;
   const effect: Effect = { kind: attempt.inPlace ? "Reboot" : "Shutdown", signal: by };
   const note = asked(effect.kind, by);
   const isFirst = attempt.askedAt === undefined && attempt.refusal === undefined;

@@ -1,12 +1,14 @@
 import { longestMessage, type Condition } from "../crds/condition.ts";
 import {
   longestFindingText,
+  longestListed,
   longestPath,
   mostListed,
   type DetachedVolume,
   type PreflightFinding,
 } from "../crds/machine.ts";
 import type { RestartAttempt, RestartRecord, RestartRequest } from "../crds/restart.ts";
+import { shortened } from "../crds/shortened.ts";
 import { formatTimestamp } from "../crds/timestamp.ts";
 import {
   historyLength,
@@ -15,10 +17,11 @@ import {
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
 import type { Attempt } from "./attempt.ts";
+import { runningBoot } from "./boot.ts";
 import { conditionsFor, type ConditionNow } from "./conditions.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
-import type { Finding } from "./finding.ts";
-import { repairsOf } from "./preflight-rules.ts";
+import { repaired, type Finding } from "./finding.ts";
+import { hasMarks, type NextStart } from "./ports.ts";
 import { isServed, servedBy, type Served, type Trigger } from "./request.ts";
 
 /**
@@ -58,7 +61,7 @@ export function computeStatus(observation: Observation, decision: Decision): Vir
     attempt: inFlight && attemptStatus(inFlight),
     findings: verdict.kind === "Blocked" ? verdict.findings?.map(findingStatus) : undefined,
     pendingChanges: pendingChanges?.slice(0, mostListed),
-    detachedVolumes,
+    detachedVolumes: detachedVolumes?.slice(0, mostListed),
     conditions: conditions.map((condition) => sinceWhen(condition, before.conditions, now.epochMs)),
   };
 }
@@ -115,34 +118,61 @@ function pendingChangesNow({ domain, virtualMachine, definition }: Observation):
   if (domain.kind === "Unreachable") return pendingChanges;
   if (domain.domain.id === undefined) return pendingChanges && [];
   const { next } = domain;
-  if (next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") === true) return undefined;
+  if (isUnusable(next)) return undefined;
   return next?.changes ?? pendingChanges;
 }
 
+/** Whether the definition cannot be used: what the next start would be is not known then. */
+function isUnusable(next: NextStart | undefined): boolean {
+  return next?.findings?.some(({ reason }) => reason === "DefinitionInvalid") ?? false;
+}
+
 /** Disks that the boot was started without, less those that it has by now. A start by anybody else brings all. */
-function detachedNow(
-  { domain, virtualMachine }: Observation,
-  { verdict, attempt }: Decision,
-): DetachedVolume[] | undefined {
+function detachedNow(observation: Observation, { verdict, attempt }: Decision): DetachedVolume[] | undefined {
+  const { domain, virtualMachine } = observation;
   const before = virtualMachine.status.detachedVolumes;
-  if (verdict.kind === "End" && attempt?.started !== undefined) return nonEmpty([...attempt.leftOut]);
+  if (verdict.kind === "End" && attempt !== undefined) return leftOutBy(attempt, observation);
   if (before === undefined || attempt !== undefined || domain.kind !== "Present") return before;
   if (domain.domain.id === undefined) return undefined;
-  const absent = domain.next?.absentDisks;
+  const absent = isUnusable(domain.next) ? undefined : domain.next?.absentDisks;
   return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));
+}
+
+/**
+ * What the boot that an attempt has brought lacks. Where it is not certain who has started that, the boot itself tells;
+ * what a process that is gone has left out, nothing else does.
+ */
+function leftOutBy(attempt: Attempt, { domain, virtualMachine }: Observation): DetachedVolume[] | undefined {
+  const { marked, started, inPlace, leftOut, isInherited } = attempt;
+  if (started !== undefined) return nonEmpty([...leftOut]);
+  const { status, spec } = virtualMachine;
+  if (!marked || inPlace || !hasMarks(domain) || runningBoot(attempt, domain.domain, domain.marks) !== "New")
+    return status.detachedVolumes;
+  if (domain.next === undefined) return nonEmpty([...leftOut]);
+  const { absentDisks } = domain.next;
+  if (!isInherited) return nonEmpty(leftOut.filter(({ disk }) => absentDisks.includes(disk)));
+  if (spec.restartPolicy.onUnavailableVolume !== "Detach") return undefined;
+  const message = "it could not be had when the domain was started";
+  return nonEmpty(absentDisks.map((disk) => ({ disk, reason: "DisksLeftOut", message })));
 }
 
 function nonEmpty<T>(list: T[]): T[] | undefined {
   return list.length === 0 ? undefined : list;
 }
 
+/** What was mended. */
+function repairsOf({ repairs }: Attempt): string[] | undefined {
+  const done = repairs.filter(({ refusal }) => refusal === undefined);
+  return nonEmpty(done.slice(0, mostListed).map(({ repair }) => repaired(repair).slice(0, longestListed)));
+}
+
 /** Texts of any length may come from libvirt and from the domain's XML. */
 function findingStatus({ reason, path, message, remedy }: Finding): PreflightFinding {
   return {
     reason,
-    path: path.slice(0, longestPath),
-    message: message.slice(0, longestFindingText),
-    remedy: remedy.slice(0, longestFindingText),
+    path: shortened(path, longestPath),
+    message: shortened(message, longestFindingText),
+    remedy: shortened(remedy, longestFindingText),
   };
 }
 
@@ -189,7 +219,7 @@ function recordOf(attempt: Attempt, end: Verdict & { kind: "End" }, endedAtMs: n
     method: end.method,
     evidence: end.evidence,
     reason: end.reason,
-    message: end.message.slice(0, longestMessage),
+    message: shortened(end.message, longestMessage),
     // A guest that went off by itself after all was not forced, whatever had been decided.
     forcedBecause: end.method === "Hard" ? attempt.forcedBecause : undefined,
     repairs: repairsOf(attempt),

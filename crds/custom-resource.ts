@@ -71,13 +71,19 @@ function structuralSchema(schema: z.ZodType): Record<string, unknown> {
     target: "openapi-3.0",
     io: "input",
     reused: "inline",
-    override: ({ jsonSchema }) => {
+    override: ({ jsonSchema, zodSchema }) => {
       delete jsonSchema.additionalProperties;
       if (jsonSchema.type !== "integer") return;
       jsonSchema.format = "int64";
       // zod writes JavaScript's own limits where the schema gives none: they are noise in `kubectl explain`.
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
-      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER && !hasMaximum(zodSchema)) delete jsonSchema.maximum;
     },
   });
+}
+
+/** Whether a schema, or the one that it wraps, states a maximum of its own. */
+function hasMaximum({ _zod: { def } }: z.core.$ZodType): boolean {
+  if (def.checks?.some(({ _zod }) => _zod.def.check === "less_than") === true) return true;
+  return "innerType" in def && hasMaximum(def.innerType as z.core.$ZodType);
 }

@@ -50,18 +50,19 @@ export const definition = z
     ]),
   });
 
+/**
+ * What libvirt's objects can be named: a control character can be in no XML, and a NUL in no call. Without the flag, as
+ * the API server reads it, it means the same.
+ */
+export const objectName = /^[^/\p{Cc}]+$/u;
+
 const volumeFormat = z.enum(["raw", "qcow2"]);
 
 /** A storage volume that the machine must have. */
 export const declaredVolume = z
   .object({
-    pool: z.string().min(1).max(253).describe("Storage pool of the volume."),
-    name: z
-      .string()
-      .min(1)
-      .max(255)
-      .regex(/^[^/\n]+$/)
-      .describe("Name of the volume in its pool."),
+    pool: z.string().min(1).max(253).regex(objectName).describe("Storage pool of the volume."),
+    name: z.string().min(1).max(255).regex(objectName).describe("Name of the volume in its pool."),
     capacity: z
       .string()
       .regex(/^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$/)
@@ -75,16 +76,33 @@ export const declaredVolume = z
       .object({
         backing: z
           .object({
-            pool: z.string().min(1).max(253).optional().describe("Its pool. Default: the volume's own."),
-            name: z.string().min(1).max(255).describe("The volume that the new one is backed by."),
+            pool: z
+              .string()
+              .min(1)
+              .max(253)
+              .regex(objectName)
+              .optional()
+              .describe("Its pool. Default: the volume's own."),
+            name: z
+              .string()
+              .min(1)
+              .max(255)
+              .regex(objectName)
+              .describe("The volume that the new one is backed by."),
             format: volumeFormat.default("qcow2").describe("Format of the backing volume."),
           })
           .optional()
           .describe("The new volume begins as a copy-on-write overlay of another one."),
         clone: z
           .object({
-            pool: z.string().min(1).max(253).optional().describe("Its pool. Default: the volume's own."),
-            name: z.string().min(1).max(255).describe("The volume that is copied."),
+            pool: z
+              .string()
+              .min(1)
+              .max(253)
+              .regex(objectName)
+              .optional()
+              .describe("Its pool. Default: the volume's own."),
+            name: z.string().min(1).max(255).regex(objectName).describe("The volume that is copied."),
           })
           .optional()
           .describe("The new volume begins as a full copy of another one, in its format."),
@@ -159,5 +177,8 @@ export const preflightFinding = z
 /** Something that keeps the domain from starting, as the status tells it. */
 export type PreflightFinding = z.output<typeof preflightFinding>;
 
-/** How many findings, pending changes and repairs the status lists; of more, the first. */
+/** How many findings, pending changes, repairs and detached volumes the status lists; of more, the first. */
 export const mostListed = 32;
+
+/** Longest sentence in a list of pending changes or repairs, in characters. */
+export const longestListed = 256;

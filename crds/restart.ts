@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { longestMessage } from "./condition.ts";
-import { mostListed } from "./machine.ts";
+import { longestListed, mostListed } from "./machine.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** How a request wants to be served. */
@@ -79,7 +79,7 @@ const methodDescription =
   "Start: it was off without our doing, and was only started.";
 
 const repairs = z
-  .array(z.string().max(256))
+  .array(z.string().max(longestListed))
   .max(mostListed)
   .optional()
   .describe('What was mended before the start, such as "started pool images".');
@@ -119,7 +119,7 @@ export const restartRecord = z
     result: z
       .enum(restartResults)
       .describe(
-        "Succeeded: the old boot ended and a new one runs, proven. Failed: it did not. Skipped: nothing was done. " +
+        "Succeeded: the old boot ended and a new one runs, proven. Failed: it did not, or not as it should: see reason. Skipped: nothing was done. " +
           "Unverified: what was seen proves neither; nothing more is done for this request.",
       ),
     method: z.enum(restartMethods).optional().describe(methodDescription),

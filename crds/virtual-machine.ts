@@ -5,8 +5,10 @@ import {
   declaredVolume,
   definition,
   detachedVolume,
+  longestListed,
   mostListed,
   mostVolumes,
+  objectName,
   preflightFinding,
 } from "./machine.ts";
 import { restartPolicy } from "./restart-policy.ts";
@@ -23,6 +25,8 @@ export const annotations = {
   cancel: "warmboot.dev/cancel",
   /** Lets the request with this token or generation through although minIntervalSeconds is not over. */
   skipInterval: "warmboot.dev/skip-interval",
+  /** Lets the request with this token or generation through although something that its start needs seems to be missing. */
+  skipPreflight: "warmboot.dev/skip-preflight",
 } as const;
 
 /** Longest restart token in characters; a longer one is refused with an Event. */
@@ -39,7 +43,7 @@ const domainReference = z
       .string()
       .min(1)
       .max(253)
-      .regex(/^[^/\n]+$/)
+      .regex(objectName)
       .optional()
       .describe("Name of the libvirt domain. Default: the name of this resource."),
     uuid: z
@@ -141,7 +145,7 @@ const status = z
       .optional()
       .describe("What keeps the domain from starting; there while a restart waits for it to be mended."),
     pendingChanges: z
-      .array(z.string().max(256))
+      .array(z.string().max(longestListed))
       .max(mostListed)
       .optional()
       .describe(

@@ -3,6 +3,7 @@ import type { Decision } from "../controller/decision.ts";
 import { repaired } from "../controller/finding.ts";
 import type { Effect, Journal, Key, Performance } from "../controller/ports.ts";
 import { parseKey } from "./kubernetes/resource.ts";
+import { passed } from "./steps.ts";
 
 /**
  * The log of what the controller decides and does. Every line of a restart carries the namespace and the name
@@ -10,8 +11,15 @@ import { parseKey } from "./kubernetes/resource.ts";
  */
 export function createJournal(log: Logger): Journal {
   return {
-    decided: (key, decision) => logDecision(log, key, decision),
-    performed: (performance) => logPerformance(log, performance),
+    decided: (key, decision) => {
+      logDecision(log, key, decision);
+      const { verdict } = decision;
+      passed(verdict.kind === "Act" ? `effect/${verdict.effect.kind}/begin` : `decided/${verdict.kind}`);
+    },
+    performed: (performance) => {
+      logPerformance(log, performance);
+      passed(`effect/${performance.effect.kind}/end`);
+    },
   };
 }
 

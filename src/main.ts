@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { armFailpoints, FailpointError } from "./failpoints.ts";
 import { CredentialsError } from "./kubernetes/errors.ts";
 import { createLog } from "./log.ts";
 import { readOptions } from "./options.ts";
@@ -25,9 +26,10 @@ for (const name of ["SIGTERM", "SIGINT"] as const) {
 }
 
 try {
+  armFailpoints(process.env, process.ppid);
   await runProgram(options, log, ending.signal);
 } catch (error) {
-  if (!(error instanceof CredentialsError)) throw error;
+  if (!(error instanceof CredentialsError || error instanceof FailpointError)) throw error;
   log.fatal(error.message);
   process.exitCode = 1;
 }

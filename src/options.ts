@@ -9,6 +9,8 @@ export interface ProgramOptions {
   kubeconfig?: string;
   context?: string;
   namespace?: string;
+  /** Whether resources may say how their domains are defined. */
+  allowDefinitions: boolean;
   workers: number;
   logLevel: LogLevel;
   logFormat: LogFormat;
@@ -37,6 +39,11 @@ export function readOptions(argv: readonly string[], version: string, isTerminal
     )
     .option("--context <name>", "context of the kubeconfig (default: its current one)")
     .option("--namespace <name>", "watch the VirtualMachines of this namespace only (default: all)")
+    .option(
+      "--allow-definitions",
+      "let VirtualMachines define domains (spec.definition): whoever may write one then decides what runs on the hypervisor",
+      false,
+    )
     .option(
       "--workers <number>",
       "how many resources are worked on at once; waiting for a guest holds none",

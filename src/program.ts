@@ -16,6 +16,7 @@ import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
+import { passed } from "./steps.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
 /** How long the end of the program waits for what is still being written. */
@@ -27,8 +28,11 @@ const farewellMs = 5000;
  */
 const mostNormal = 16;
 
-/** A pool that is refreshed tells of several changes, and each restart that waits for the host makes tens of calls. */
-const hostChangesMs = 100;
+/**
+ * A pool that is refreshed tells of several changes, a device that comes and goes of many, and each restart that waits
+ * for the host makes tens of calls: what has changed is looked at once in this time.
+ */
+const hostChangesMs = 2000;
 
 /**
  * How often it is asked which machines are to be compared with their next start, and how many are taken at once: a fleet
@@ -59,6 +63,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const virtualMachines = new ApiVirtualMachines({
     client,
     namespace: options.namespace,
+    allowDefinitions: options.allowDefinitions,
     queue,
     events,
     log,
@@ -75,6 +80,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     (listener) =>
       new Session(options.connect, {
         listener: (event) => {
+          passed(`event/${event.type === "Lifecycle" ? event.event : event.type}`);
           listener(event);
           logSession(log, event);
           libvirtTried.resolve();
@@ -89,7 +95,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       enqueue(queue, virtualMachines, changed, changed === "All" ? "Normal" : "High");
       if (reconciler === undefined) return;
       for (const key of reconciler.orphans()) queue.add(key, "High");
-      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+      if (changed === "All") void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     },
   );
   let reconciler: Reconciler | undefined;
@@ -119,11 +125,12 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
       cluster,
     });
     reconciler = ready;
-    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue });
+    void adoptOrphans({ hypervisor, virtualMachines, reconciler, queue, log });
     const comparing = setInterval(() => {
       for (const key of ready.outdated().take(mostCompared)) queue.add(key);
     }, comparingMs);
     signal.addEventListener("abort", () => clearInterval(comparing), { once: true });
+    passed("ready");
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
     await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
   } catch (error) {
@@ -149,7 +156,9 @@ async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Pr
 }
 
 async function reconcileOnce(key: string, reconciler: Reconciler, queue: WorkQueue): Promise<void> {
+  passed("pass/begin");
   const again = await reconciler.reconcile(key);
+  passed("pass/end");
   if (again !== undefined) queue.addAfter(key, again.atMs - systemClock.now().monotonicMs);
 }
 
@@ -159,17 +168,25 @@ async function adoptOrphans({
   virtualMachines,
   reconciler,
   queue,
+  log,
 }: {
   hypervisor: LibvirtHypervisor;
   virtualMachines: ApiVirtualMachines;
   reconciler: Reconciler;
   queue: WorkQueue;
+  log: Logger;
 }): Promise<void> {
   for (const domain of hypervisor.domains()) {
     if (virtualMachines.naming(domain).length > 0) continue;
-    // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
-    const key = await reconciler.adoptOrphan(domain);
-    if (key !== undefined) queue.add(key);
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+      const key = await reconciler.adoptOrphan(domain);
+      if (key !== undefined) queue.add(key);
+    } catch (error) {
+      // What somebody has written on one domain must not end what is done for all others.
+      const what = "what a restart may have left on a domain without a resource could not be looked at";
+      log.error({ domain: domain.name, err: error }, what);
+    }
   }
 }
 

@@ -17,6 +17,7 @@ import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
 import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { isSameJson } from "./kubernetes/json.ts";
+import { passed } from "./steps.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
 
 /** What the resources are read with and written through. */
@@ -24,12 +25,22 @@ export interface VirtualMachinesOptions {
   client: KubernetesClient;
   /** Only this namespace; without it, all. */
   namespace?: string | undefined;
+  /** Whether resources may say how their domains are defined; otherwise no ConfigMap is read. */
+  allowDefinitions: boolean;
   queue: WorkQueue;
   events: EventRecorder<NoticeReason>;
   log: Logger;
   /** A resource has come or gone: others that name its domain may have become the one that counts, or not. */
   onClaim: (virtualMachine: VirtualMachine) => void;
 }
+
+/** Domain XML names files and devices of the host: who may write it has the hypervisor. */
+const notAllowed: Definition = {
+  kind: "Unavailable",
+  message:
+    "this controller takes no definitions: remove spec.definition, or have it started with --allow-definitions, which " +
+    "lets whoever may write a VirtualMachine decide what runs on the hypervisor",
+};
 
 /** A status, and the resource that it was computed from. */
 interface StatusWrite {
@@ -67,6 +78,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       trim: parse,
       indexes: { domain: domainNames, configMap: configMapNames },
       onEvent: (event) => {
+        passed(`watch/${event.type}`);
         if (event.type === "Modified" && isEcho(event.object, event.previous)) return;
         queue.add(keyOf(event.object));
         if (event.type !== "Modified") options.onClaim(event.object);
@@ -85,7 +97,8 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   /** Reads and watches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#reflector.run(signal), this.#definitions.run(signal)]);
+    const definitions = this.#options.allowDefinitions ? this.#definitions.run(signal) : undefined;
+    await Promise.all([this.#reflector.run(signal), definitions]);
   }
 
   /** Resolves once all resources have been read; their definitions may still be missing. */
@@ -98,7 +111,7 @@ export class ApiVirtualMachines implements VirtualMachines {
    * for it works also where it is never possible.
    */
   async definitionsTried(): Promise<void> {
-    await this.#definitions.tried();
+    if (this.#options.allowDefinitions) await this.#definitions.tried();
   }
 
   get(key: Key): VirtualMachine | undefined {
@@ -106,8 +119,9 @@ export class ApiVirtualMachines implements VirtualMachines {
   }
 
   definition(virtualMachine: VirtualMachine): Definition {
-    const xml = virtualMachine.spec.definition?.xml;
-    if (xml !== undefined) return { kind: "Given", xml };
+    const { definition } = virtualMachine.spec;
+    if (definition !== undefined && !this.#options.allowDefinitions) return notAllowed;
+    if (definition?.xml !== undefined) return { kind: "Given", xml: definition.xml };
     const reference = definitionReference(virtualMachine);
     return reference === undefined ? { kind: "None" } : this.#definitions.find(reference);
   }
@@ -128,11 +142,13 @@ export class ApiVirtualMachines implements VirtualMachines {
   }
 
   writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
+    passed("status/computed");
     this.#waiting.set(keyOf(virtualMachine), { virtualMachine, status });
     this.#writeNext();
   }
 
   publish({ metadata }: VirtualMachine, notice: Notice): void {
+    passed(`notice/${notice.reason}`);
     this.#options.events.record({ regarding: { type: virtualMachineResource, metadata }, ...notice });
   }
 
@@ -198,6 +214,7 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | "Queued" | undefined {
     const { queue, log } = this.#options;
+    passed(`status/${outcome.kind}`);
     switch (outcome.kind) {
       case "Written": {
         queue.forget(key);

@@ -14,16 +14,23 @@ import {
   ShutdownFlag,
   XmlFlag,
   type Domain as LibvirtDomain,
-  type ErrorCodeName,
   type Procedure,
   type Session,
   type SessionCallOptions,
 } from "libvirt";
 import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
+import { isRefusal } from "./refusal.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
 import { parseDomainXml, readDomain } from "./domain-xml.ts";
-import { bootMark, parseRequestMark, previousUri, requestMark, type MetadataElement } from "./marks.ts";
+import {
+  bootMark,
+  isProvenDefinition,
+  parseRequestMark,
+  previousUri,
+  requestMark,
+  type MetadataElement,
+} from "./marks.ts";
 import type { XmlElement } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
 
@@ -246,7 +253,7 @@ export class DomainCalls {
 
   async #settle(mark: RequestMark): Promise<void> {
     await this.#setMetadata(requestMark(mark), Affect.Config);
-    if (mark.definition !== undefined)
+    if (isProvenDefinition(mark))
       await this.#setMetadata({ uri: previousUri, key: undefined, xml: undefined }, Affect.Config);
   }
 
@@ -354,7 +361,3 @@ const lifecycleActions: ReadonlyMap<string, number> = new Map([
   ["rename-restart", LifecycleAction.RestartRename],
   ["preserve", LifecycleAction.Preserve],
 ]);
-
-function isRefusal(error: unknown, ...codes: ErrorCodeName[]): boolean {
-  return error instanceof LibvirtError && codes.includes(error.code);
-}

@@ -1,6 +1,5 @@
-import { CallTimeoutError, type Procedure, type Session } from "libvirt";
-
-type Caller = Pick<Session, "call">;
+import { CallTimeoutError, type Procedure } from "libvirt";
+import type { Caller } from "./caller.ts";
 
 /** How long a file is waited for: as long as a call without a deadline of its own. */
 export const fileTimeoutMs = 30_000;
@@ -31,6 +30,14 @@ export function checkNoneHangs(caller: Caller, machine: string): void {
   if (error !== undefined) throw error;
 }
 
+/** How many machines may have a file that hangs before no others' files are looked at: their looks share few places. */
+const mostHanging = 3;
+
+/** Whether so many files hang already that a look at further ones could leave none of those places. */
+export function areTooManyHanging(caller: Caller): boolean {
+  return (hanging.get(caller)?.size ?? 0) >= mostHanging;
+}
+
 /** Makes a call that waits for a file of a machine. Rejects with a FileHangsError where no answer comes in time. */
 export async function callPatiently<A, R>(
   caller: Caller,
@@ -38,7 +45,7 @@ export async function callPatiently<A, R>(
   procedure: Procedure<A, R>,
   args: NoInfer<A>,
 ): Promise<R> {
-  const call = caller.call(procedure, args, { waitsFor: "Storage", timeoutMs: abandonedAfterMs });
+  const call = caller.call(procedure, args, { waitsFor: "File", timeoutMs: abandonedAfterMs });
   const deadline = Promise.withResolvers<"Late">();
   const timer = setTimeout(() => deadline.resolve("Late"), fileTimeoutMs);
   try {

@@ -21,6 +21,7 @@ import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { performRepair } from "./preflight/repair.ts";
+import { isProvenDefinition } from "./marks.ts";
 import { Mirror, type Answer } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
@@ -113,6 +114,8 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#changed("Host");
         return;
       default:
+        // This program's own, which are gone in a moment.
+        if (isNamedMomentary(event.domain)) return;
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
     }
@@ -243,7 +246,7 @@ export class LibvirtHypervisor implements Hypervisor {
         return performRepair(this.#session, effect.repair);
       case "Settle":
         await calls.perform(effect);
-        if (effect.mark.definition !== undefined) this.#configurations.forgetPrevious(domain);
+        if (isProvenDefinition(effect.mark)) this.#configurations.forgetPrevious(domain);
         return undefined;
       default:
         return calls.perform(effect);

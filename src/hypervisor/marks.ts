@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
+import { shortened } from "../../crds/shortened.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
+import { longestRestartToken } from "../../crds/virtual-machine.ts";
 import type { MetadataEntry } from "./metadata.ts";
 import { element } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
@@ -16,9 +18,16 @@ export interface MetadataElement {
   xml: string;
 }
 
+const bootMarkNamespaces = "https://warmboot.dev/boot/";
+
 /** Namespace of an attempt's boot mark: one an attempt, so that nobody takes another's mark for his own. */
 export function bootMarkUri(attempt: string): string {
-  return `https://warmboot.dev/boot/${attempt}`;
+  return `${bootMarkNamespaces}${attempt}`;
+}
+
+/** Whether a namespace is that of a boot mark, of whichever attempt. */
+export function isBootMarkUri(uri: string | undefined): boolean {
+  return uri?.startsWith(bootMarkNamespaces) === true;
 }
 
 /** The mark of the boot that an attempt is about to end. */
@@ -29,15 +38,25 @@ export function bootMark(attempt: string): MetadataElement {
 /** XML namespace of the configuration that a definition has replaced, in the domain's metadata. */
 export const previousUri = "https://warmboot.dev/previous";
 
+/** Whether a boot with the resource's definition is proven: the configuration before it is not gone back to any more. */
+export function isProvenDefinition({ definition, result }: RequestMark): boolean {
+  return definition === "Applied" && result === "Succeeded";
+}
+
 /** No mark that this program writes is longer; a longer one is somebody else's. */
-const longestMarkLength = 65_536;
+export const longestMarkLength = 65_536;
+
+/** The controller takes no longer token. One that somebody wrote into the status would make a mark that is not read. */
+function writable(token: string): string {
+  return shortened(token, longestRestartToken);
+}
 
 /** The request mark as metadata. */
 export function requestMark(mark: RequestMark): MetadataElement {
   const { attempt, cluster, resource, owner, request, startedAtMs, result, method, servedBefore, wasOff } =
     mark;
-  const { requestedAt, restartGeneration, restartToken, mode } = request;
-  const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens);
+  const { requestedAt, restartGeneration, mode } = request;
+  const joinedTokens = request.joinedTokens && JSON.stringify(request.joinedTokens.map(writable));
   const startedAt = formatTimestamp(startedAtMs);
   const xml = element("request", {
     attempt,
@@ -45,7 +64,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     resource,
     owner,
     restartGeneration,
-    restartToken,
+    restartToken: request.restartToken && writable(request.restartToken),
     joinedTokens,
     mode,
     requestedAt,
@@ -57,7 +76,7 @@ export function requestMark(mark: RequestMark): MetadataElement {
     bootId: mark.bootId,
     definition: mark.definition,
     servedGeneration: servedBefore.observedRestartGeneration,
-    servedToken: servedBefore.observedRestartToken,
+    servedToken: servedBefore.observedRestartToken && writable(servedBefore.observedRestartToken),
   });
   return { uri: requestMarkUri, key: "warmboot", xml: formatXml(xml) };
 }
@@ -79,17 +98,26 @@ const tokens = z.string().transform((text, context): unknown => {
   }
 });
 
+/** The API server refuses a status with anything else in its place. */
+const time = z.string().transform((text, context): number => {
+  const epochMs = parseTimestamp(text);
+  if (epochMs !== undefined) return epochMs;
+  context.addIssue({ code: "custom", message: "not a time" });
+  return z.NEVER;
+});
+
 const attributes = z.object({
   attempt: z.string().regex(/^[0-9a-f]{32}$/),
   cluster: z.string(),
   resource: z.string(),
-  owner: z.string(),
+  // A namespace and a name as Kubernetes has them: a resource is sought by them.
+  owner: z.string().regex(/^[a-z0-9-]+\/[a-z0-9][a-z0-9.-]*$/),
   restartGeneration: z.coerce.number().int().optional(),
   restartToken: z.string().optional(),
   joinedTokens: tokens.pipe(z.array(z.string()).max(mostJoinedTokens)).optional(),
   mode: restartMode.optional(),
-  requestedAt: z.string(),
-  startedAt: z.string(),
+  requestedAt: time,
+  startedAt: time,
   result: z.enum(restartResults).optional(),
   method: z.enum(restartMethods).optional(),
   wasOff: z.literal("yes").optional(),
@@ -106,10 +134,9 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
   const parsed = attributes.safeParse(requestAttributes(xml));
   if (!parsed.success) return undefined;
   const { attempt, cluster, resource, owner, result, method, bootId, definition } = parsed.data;
-  const { restartGeneration, restartToken, joinedTokens, mode, requestedAt } = parsed.data;
+  const { restartGeneration, restartToken, joinedTokens, mode, startedAt: startedAtMs } = parsed.data;
   const { servedGeneration, servedToken } = parsed.data;
-  const startedAtMs = parseTimestamp(parsed.data.startedAt);
-  if (startedAtMs === undefined) return undefined;
+  const requestedAt = formatTimestamp(parsed.data.requestedAt);
   return {
     attempt,
     cluster,

@@ -2,26 +2,23 @@ import { randomBytes, randomUUID } from "node:crypto";
 import {
   CallTimeoutError,
   DefineFlag,
-  LibvirtError,
   MetadataType,
   Affect,
   procedures,
   UndefineFlag,
   type Domain as LibvirtDomain,
-  type Session,
 } from "libvirt";
 import { FileHangsError } from "./hanging-file.ts";
+import type { Caller } from "./caller.ts";
+import { isRefusal } from "./refusal.ts";
 import { isOurs, metadataOf, withMetadata } from "./metadata.ts";
 import { element, textOf, type XmlElement, type XmlNode } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
 
 /** XML namespace of the metadata element that every momentary domain carries. */
-export const momentaryDomainUri = "https://warmboot.dev/check";
+const momentaryDomainUri = "https://warmboot.dev/check";
 /** What the name of every momentary domain begins with. */
-export const momentaryDomainPrefix = "warmboot-check-";
-
-/** What is needed of a session. */
-export type Caller = Pick<Session, "call">;
+const momentaryDomainPrefix = "warmboot-check-";
 
 /** libvirt asks a new emulator for what it can do before it takes the first domain that uses it. */
 const defineTimeoutMs = 60_000;
@@ -52,7 +49,9 @@ export async function withMomentaryDomain<T>(
     if (error instanceof FileHangsError) void error.answered.then(() => removeQuietly(calls, dom));
     // What `use` has met says more than a removal that fails after it.
     else await removeQuietly(calls, dom);
-    throw isGone(error) ? new MomentaryDomainError(`${name} was removed while it was used`) : error;
+    throw isRefusal(error, "NO_DOMAIN")
+      ? new MomentaryDomainError(`${name} was removed while it was used`)
+      : error;
   }
   await remove(calls, dom);
   return result;
@@ -85,7 +84,7 @@ export async function removeLeftover(calls: Caller, dom: LibvirtDomain): Promise
       options,
     );
   } catch (error) {
-    if (error instanceof LibvirtError && (error.code === "NO_DOMAIN_METADATA" || isGone(error))) return;
+    if (isRefusal(error, "NO_DOMAIN_METADATA", "NO_DOMAIN")) return;
     throw error;
   }
   await remove(calls, dom);
@@ -111,19 +110,15 @@ async function remove(calls: Caller, dom: LibvirtDomain): Promise<void> {
   try {
     await undefine(calls, dom, UndefineFlag.KeepNvram);
   } catch (error) {
-    if (isGone(error)) return;
+    if (isRefusal(error, "NO_DOMAIN")) return;
     // A driver may know no NVRAM.
-    if (!(error instanceof LibvirtError && error.code === "INVALID_ARG")) throw error;
+    if (!isRefusal(error, "INVALID_ARG")) throw error;
     await undefine(calls, dom, 0);
   }
 }
 
 async function undefine(calls: Caller, dom: LibvirtDomain, flags: number): Promise<void> {
   await calls.call(procedures.domainUndefineFlags, { dom, flags }, options);
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof LibvirtError && error.code === "NO_DOMAIN";
 }
 
 /** The same domain under another name and UUID, marked as a momentary one: with none of the domain's own marks. */

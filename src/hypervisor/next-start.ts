@@ -1,7 +1,7 @@
 import { XmlFlag } from "libvirt";
 import type { Blueprint, Comparison, NextStart } from "../../controller/ports.ts";
 import type { Finding } from "../../controller/finding.ts";
-import { changesBetween } from "./definition/changes.ts";
+import { changesBetween } from "./changes/changes.ts";
 import { configuration } from "./definition/configurations.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
 import type { Identity } from "./definition/merge.ts";
@@ -11,7 +11,7 @@ import { isSameDomain } from "./definition/same.ts";
 import type { DomainCalls } from "./domain-calls.ts";
 import { diskTargets } from "./domain-xml.ts";
 import { preflight } from "./preflight/preflight.ts";
-import type { Caller } from "./momentary-domain.ts";
+import type { Caller } from "./caller.ts";
 import type { XmlElement } from "./xml/element.ts";
 
 /** The hypervisor that the next start is on. */

@@ -42,6 +42,22 @@ for (const [path, restartPolicy, guest, effects, boots, result, method] of paths
   }
 }
 
+test("the controller dies when it has cut the power, and its status does not say so yet: nobody tells that the domain was off before", async () => {
+  const world = new World({ restartPolicy: { mode: "Auto", soft: impatient } });
+  await world.settle();
+  world.hypervisor.guest = deaf;
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(1000);
+  assert.equal(world.status.attempt?.stage, "ShuttingDown");
+  world.api.losesWrites = true;
+  // Before the destroy is 0.
+  world.crashAtPoint = 1;
+  await world.settle();
+  assert.equal(world.crashAtPoint, undefined, "it died");
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Hard");
+});
+
 test("a domain that was off is started once, whenever the controller dies", async () => {
   for (let point = 0; point < 6; point += 1) {
     const world = new World({}, { off: true });

@@ -34,6 +34,41 @@ for (const marks of ["Domain", "None"] as const) {
   });
 }
 
+for (const marks of ["Domain", "None"] as const) {
+  test(`marks ${marks}: a guest that obeys too late is started, also where another request has failed since`, async () => {
+    const restartPolicy = { mode: "Soft", marks, deadlineSeconds: 20, soft: { timeoutSeconds: 10 } };
+    const world = await settledWorld({ restartPolicy }, { guest: slow });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(15_000);
+    world.hypervisor.setJob({ kind: "Other", what: "Backup" });
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.deepEqual(history(world), [
+      "Succeeded Soft",
+      "Failed DeadlineExceeded",
+      "Failed Soft GuestShutdownTimedOut",
+    ]);
+    assert.deepEqual(ends(world), ["Shutdown", undefined]);
+  });
+}
+
+test("a guest that obeys too late, when no status can be written, is told by the next process, beside what is refused", async () => {
+  const restartPolicy = { mode: "Soft", soft: { timeoutSeconds: 10 } };
+  const world = await settledWorld({ restartPolicy }, { guest: slow });
+  world.api.annotate({ restart: "one" });
+  await world.settle(5000);
+  world.api.losesWrites = true;
+  await world.settle();
+  assert.deepEqual(ends(world), ["Shutdown", undefined]);
+  world.api.annotate({ restart: "line\nbreak" });
+  world.restartController();
+  world.api.losesWrites = false;
+  await world.settle(60_000);
+  assert.deepEqual(history(world), ["Succeeded Soft ServedBefore"]);
+  assert.equal(world.status.observedRestartToken, "line\nbreak");
+  assert.ok(world.trace.filter((rule) => rule === "refused").length < 3, "it is refused once");
+});
+
 test("a guest that was asked, and then cannot be destroyed, is started when it obeys after all", async () => {
   const restartPolicy = { soft: { timeoutSeconds: 10 } };
   const world = await settledWorld({ restartPolicy }, { guest: slow });

@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { baseline, readTriggers } from "../../controller/request.ts";
+import {
+  annotations,
+  longestRestartToken,
+  parseVirtualMachine,
+  type VirtualMachine,
+} from "../../crds/virtual-machine.ts";
 import { World } from "../simulation/world.ts";
 
 async function settledWorld(...made: ConstructorParameters<typeof World>): Promise<World> {
@@ -436,3 +443,50 @@ for (const [sentence, happens, reason] of [
     assert.equal(world.status.conditions?.find(({ type }) => type === "Ready")?.reason, reason);
     assert.ok(world.trace.length < 20);
   });
+
+test("the word undefined, as a script writes it, takes back no request that has no generation", async () => {
+  const world = await settledWorld();
+  world.api.annotate({ cancel: "undefined", skipInterval: "undefined", restart: "a" });
+  await world.settle();
+  assert.equal(boots(world), 2);
+});
+
+/** A resource at rest as the API server has it, with this in its annotations and its status. */
+function resource(values: Record<string, string>, status: object = {}): VirtualMachine {
+  const parsed = parseVirtualMachine({
+    metadata: {
+      namespace: "default",
+      name: "web-1",
+      uid: "uid",
+      resourceVersion: "1",
+      generation: 1,
+      creationTimestamp: "2026-11-22T12:00:00Z",
+      annotations: values,
+    },
+    status: { observedRestartGeneration: 0, ...status },
+  });
+  assert.ok(parsed.kind === "Valid");
+  return parsed.virtualMachine;
+}
+
+test("a token that is too long is refused once, wherever it is cut: also within a character", () => {
+  const annotated = { [annotations.restart]: `${"x".repeat(longestRestartToken - 1)}🚀` };
+  const trigger = readTriggers(resource(annotated), 0);
+  assert.ok(trigger.kind === "Invalid");
+  // The API server keeps half a character as U+FFFD.
+  const observedRestartToken = trigger.served.observedRestartToken?.toWellFormed();
+  assert.equal(observedRestartToken, trigger.served.observedRestartToken);
+  assert.equal(readTriggers(resource(annotated, { observedRestartToken }), 0).kind, "Nothing");
+  assert.equal(baseline(resource(annotated)).observedRestartToken, observedRestartToken);
+});
+
+for (const [sentence, restartToken] of [
+  ["a NUL, which libvirt's protocol cannot carry", "\0"],
+  ["a control character, which a domain's XML cannot hold", "a\u001Bb"],
+  ["more characters than a token may have", "x".repeat(longestRestartToken + 1)],
+] as const) {
+  test(`a request that somebody wrote into the status with ${sentence} is none`, () => {
+    const request = { restartToken, requestedAt: "2026-11-22T12:00:00Z" };
+    assert.equal(readTriggers(resource({}, { request }), 0).kind, "Nothing");
+  });
+}

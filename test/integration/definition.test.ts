@@ -299,7 +299,7 @@ suite("the configuration that a definition replaces", () => {
     );
   });
 
-  test("is kept until the restart is settled", async () => {
+  test("is kept until a restart has succeeded, also beyond one more definition that was never started", async () => {
     const { name, xml } = machine({}, disk("vda"));
     await define(xml);
     await controller.perform(name, {
@@ -307,9 +307,17 @@ suite("the configuration that a definition replaces", () => {
       definition: domainOf(name, {}, disk("vdb")),
       replaces: true,
     });
-    await controller.perform(name, { kind: "Settle", mark: mark("b") });
-    assert.match(await configured(name), previous);
-    await controller.perform(name, { kind: "Settle", mark: { ...mark("b"), definition: "Applied" } });
+    const applied = { ...mark("b"), definition: "Applied" } as const;
+    for (const ended of [mark("b"), { ...applied, result: "Failed" } as const]) {
+      await controller.perform(name, { kind: "Settle", mark: ended });
+      assert.match(await configured(name), previous);
+    }
+    const another = domainOf(name, {}, disk("vdc"));
+    await controller.perform(name, { kind: "Define", definition: another, replaces: true });
+    const kept = await configured(name);
+    assert.match(kept, /previous.*vda/s);
+    assert.doesNotMatch(kept, /previous.*vdb/s);
+    await controller.perform(name, { kind: "Settle", mark: { ...applied, result: "Succeeded" } });
     assert.doesNotMatch(await configured(name), previous);
     assert.equal((await controller.look(name)).marks.next?.definition, "Applied");
   });

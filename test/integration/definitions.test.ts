@@ -44,7 +44,8 @@ async function reading(kubeconfig: string, namespace?: string) {
   const queue = new WorkQueue();
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => lines.push(line) });
-  const options = { client, namespace, queue, events, log, onClaim: () => {} };
+  const allowDefinitions = true;
+  const options = { client, namespace, allowDefinitions, queue, events, log, onClaim: () => {} };
   const virtualMachines = new ApiVirtualMachines(options);
   const waiting = new Set<() => void>();
   const running = [

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { changesBetween } from "../../src/hypervisor/definition/changes.ts";
+import { changesBetween } from "../../src/hypervisor/changes/changes.ts";
 import type { XmlElement } from "../../src/hypervisor/xml/element.ts";
 import { parseXml } from "../../src/hypervisor/xml/parse.ts";
 import {

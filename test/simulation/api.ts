@@ -28,6 +28,8 @@ export class ModelApi {
   delays: ApiDelays = { watchMs: 0, writeMs: 0 };
   /** While true, status writes are lost. */
   losesWrites = false;
+  /** What the ConfigMap holds that definitions refer to; undefined: there is none. */
+  configMap: string | undefined;
   /** The highest restartGeneration that was ever there: one above it is a request that nobody made before. */
   highestGeneration = 0;
   readonly timeline: Timeline;
@@ -92,6 +94,21 @@ export class ModelApi {
       else values[annotation] = value;
     }
     this.#change({ ...before, metadata: { ...before.metadata, annotations: values } });
+  }
+
+  /** The ConfigMap is written, or deleted: whoever refers to it is told. */
+  changeConfigMap(value: string | undefined): void {
+    this.configMap = value;
+    for (const client of this.#clients) client.onChange();
+  }
+
+  /** The domain XML that a resource wants, in the model a name. */
+  definitionOf({ spec }: VirtualMachine): Definition {
+    if (spec.definition === undefined) return { kind: "None" };
+    const xml = spec.definition.xml ?? this.configMap;
+    return xml === undefined
+      ? { kind: "Unavailable", message: "there is no such ConfigMap" }
+      : { kind: "Given", xml };
   }
 
   /** An older backup of the API server's data is restored. */
@@ -161,13 +178,8 @@ export class ModelClient implements VirtualMachines {
     return key === `${namespace}/${name}` ? this.#cached : undefined;
   }
 
-  definition({ spec }: VirtualMachine): Definition {
-    if (spec.definition === undefined) return { kind: "None" };
-    const { xml } = spec.definition;
-    // The model has no ConfigMaps.
-    return xml === undefined
-      ? { kind: "Unavailable", message: "there is no such ConfigMap" }
-      : { kind: "Given", xml };
+  definition(virtualMachine: VirtualMachine): Definition {
+    return this.#api.definitionOf(virtualMachine);
   }
 
   watches(): boolean {

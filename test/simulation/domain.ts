@@ -98,8 +98,10 @@ export class ModelHypervisor implements Hypervisor {
   job: Job | undefined;
   /** Why its disks cannot be read. */
   storageProblem: string | undefined;
-  /** Whether its process does not answer any more: only a destroy still works. */
+  /** Whether its process does not answer any more: it can still be destroyed and defined. */
   hangs = false;
+  /** What libvirt says to the definition of a domain that is not there; undefined where it takes it. */
+  refusesToDefine: string | undefined;
   /** Whether the controller may write the domain's metadata. */
   mayMark = true;
   /** Who performs the effects that come now. */
@@ -203,10 +205,11 @@ export class ModelHypervisor implements Hypervisor {
     return Promise.resolve({ kind: "Done" });
   }
 
-  /** Somebody defines it (again). */
+  /** Somebody defines it (again), and libvirt tells of it. */
   define(): void {
     this.exists = true;
     this.persistent = true;
+    this.#domain.lastDefined = this.#timeline.now();
     this.onEvent();
   }
 
@@ -327,6 +330,7 @@ export class ModelHypervisor implements Hypervisor {
   /** Somebody undefines the domain: one that runs goes on as a transient one, without a configuration. */
   undefine(): void {
     this.#nextMark = undefined;
+    this.host.forget();
     if (this.running === undefined) this.exists = false;
     else this.persistent = false;
     this.onEvent();
@@ -447,7 +451,9 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #apply(effect: Effect): Outcome {
-    if (this.hangs && this.running !== undefined && effect.kind !== "Destroy")
+    // Defining a domain does not wait for whatever holds it.
+    const isHeldUp = effect.kind !== "Destroy" && effect.kind !== "Define";
+    if (this.hangs && this.running !== undefined && isHeldUp)
       return { ...refused("cannot acquire state change lock"), cause: "Busy" };
     switch (effect.kind) {
       case "Mark":
@@ -474,6 +480,7 @@ export class ModelHypervisor implements Hypervisor {
       case "Repair":
         return this.host.repair(effect.repair);
       case "Define":
+        if (this.refusesToDefine !== undefined) return refused(this.refusesToDefine);
         this.host.define(effect.definition);
         this.define();
         return { kind: "Done" };
@@ -490,7 +497,8 @@ export class ModelHypervisor implements Hypervisor {
 
   #attach(disk: string): Outcome {
     const boot = this.running;
-    if (boot === undefined || this.host.unpluggable.has(disk)) return refused("cannot hot plug");
+    const isLacking = this.host.lacks.some((lack) => lack.disk === disk);
+    if (boot === undefined || isLacking || this.host.unpluggable.has(disk)) return refused("cannot hot plug");
     boot.startedWith = {
       ...boot.startedWith,
       without: boot.startedWith.without.filter((one) => one !== disk),

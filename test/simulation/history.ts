@@ -1,6 +1,7 @@
 import { formatTimestamp } from "../../crds/timestamp.ts";
 import { annotations } from "../../crds/virtual-machine.ts";
 import type { Decision } from "../../controller/decision.ts";
+import { repairKey, type Finding, type Repair } from "../../controller/finding.ts";
 import type { Effect, Job } from "../../controller/ports.ts";
 import type { Coverage } from "./coverage.ts";
 import { operator, type Fault, type Guest } from "./domain.ts";
@@ -26,6 +27,12 @@ export interface HistoryOptions {
 
 /** Things happen within this time; then the faults stop, and all must come to rest. */
 const busyMs = 400_000;
+
+/** How often the program looks for machines that were compared with their next start long ago. */
+const compareEveryMs = 60_000;
+
+/** Long enough for a disk that is back to be seen, to be plugged in, and to be seen to be plugged in. */
+const comparedMs = 200_000;
 
 /** Long enough for every timeout of a policy and for a late obedience; what is looked at again and again goes on. */
 const restMs = 3_600_000;
@@ -127,6 +134,81 @@ const effects: readonly [Effect["kind"], ...Effect["kind"][]] = [
   "Reset",
   "Wake",
   "Resume",
+  "Repair",
+  "Define",
+  "RollBack",
+  "AttachDisk",
+];
+
+const network: Repair = { kind: "StartNetwork", network: "lab" };
+const pool: Repair = { kind: "StartPool", pool: "images" };
+
+const networkInactive: Finding = {
+  reason: "NetworkInactive",
+  path: "devices/interface[1]/source",
+  message: "network lab is not active",
+  remedy: "virsh net-start lab",
+  repair: network,
+};
+const poolInactive: Finding = {
+  reason: "PoolInactive",
+  path: "devices/disk[1]/source",
+  message: "pool images is not active",
+  remedy: "virsh pool-start images",
+  repair: pool,
+};
+const bootDiskMissing: Finding = {
+  reason: "DiskMissing",
+  path: "devices/disk[1]/source",
+  message: "disk vda does not exist",
+  remedy: "put it back",
+};
+const dataDiskMissing: Finding = {
+  reason: "DiskMissing",
+  path: "devices/disk[2]/source",
+  message: "disk vdb does not exist",
+  remedy: "put it back",
+  disk: "vdb",
+};
+
+/** libvirt takes it and does not start it. */
+const unstartable = "third";
+
+const preparations: readonly [Happening, ...Happening[]] = [
+  ["a network is stopped", (world) => world.hypervisor.host.lose(networkInactive)],
+  ["a network is stopped for a while", (world, random) => loseForAWhile(world, random, networkInactive)],
+  [
+    "a pool is stopped, and cannot be started for a while",
+    (world, random) => {
+      const { host } = world.hypervisor;
+      host.lose(poolInactive);
+      host.refusedRepairs.set(repairKey(pool), "the device is busy");
+      world.timeline.after(random.below(150_000), () => host.refusedRepairs.delete(repairKey(pool)));
+    },
+  ],
+  ["the boot disk goes away", (world) => world.hypervisor.host.lose(bootDiskMissing)],
+  ["the boot disk goes away for a while", (world, random) => loseForAWhile(world, random, bootDiskMissing)],
+  ["a data disk goes away", (world) => world.hypervisor.host.lose(dataDiskMissing)],
+  ["a data disk goes away for a while", (world, random) => loseForAWhile(world, random, dataDiskMissing)],
+  [
+    "a data disk is of a kind that cannot be plugged in",
+    (world) => void world.hypervisor.host.unpluggable.add("vdb"),
+  ],
+  ["the definition changes", (world, random) => define(world, random.pick(["first", "second"]))],
+  ["the definition changes to one that does not start", (world) => define(world, unstartable)],
+  [
+    "the definition refers to a ConfigMap",
+    (world) => world.api.apply({ definition: { configMapKeyRef: { name: "vm", key: "xml" } } }),
+  ],
+  [
+    "the ConfigMap changes",
+    (world, random) => world.api.changeConfigMap(random.pick(["first", "second", "", undefined])),
+  ],
+  ["the definition goes away", (world) => world.api.apply({ definition: undefined })],
+  [
+    "somebody changes the persistent configuration",
+    (world, random) => void (world.hypervisor.host.configuration = random.pick(["first", "by hand"])),
+  ],
 ];
 
 const faults: readonly [Happening, ...Happening[]] = [
@@ -195,13 +277,21 @@ const takeovers: readonly [Happening, ...Happening[]] = [
 const onlyRequests: readonly [typeof requests] = [requests];
 /** Two controllers meet with nobody else to blame. */
 const onlyTakeovers: readonly [typeof requests, typeof requests] = [requests, takeovers];
-const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
+/** Whoever is asked for a restart must see by itself what it lacks. */
+const onlyPreparations: readonly [typeof requests, typeof requests] = [requests, preparations];
+const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [
+  requests,
+  requests,
+  operators,
+  faults,
+  preparations,
+];
 const everything: readonly [typeof requests, ...(typeof requests)[]] = [...allKinds, takeovers];
 
 /** What can have happened last. */
 export const happenings: readonly string[] = [
   "nothing",
-  ...[...requests, ...operators, ...faults, ...takeovers].map(([name]) => name),
+  ...[...requests, ...operators, ...faults, ...preparations, ...takeovers].map(([name]) => name),
 ];
 
 /** Happenings that the controller cannot be blamed for, or that take away what it knows. */
@@ -219,6 +309,7 @@ export async function runHistory(
 ): Promise<HistoryReport> {
   const random = new Random(seed);
   const world = new World(spec(random), { off: random.chance(0.15), guest: guest(random) });
+  world.hypervisor.host.unstartable.add(unstartable);
   const ledger = new Ledger(world, disturbances, lostLeases);
   const lines: string[] = [];
   const began = world.timeline.now().monotonicMs;
@@ -237,7 +328,14 @@ export async function runHistory(
     await world.settle(1000);
     ledger.begin();
     world.backup = world.api.stored;
-    const kinds = random.pick([onlyRequests, allKinds, allKinds, onlyTakeovers, everything]);
+    const kinds = random.pick([
+      onlyRequests,
+      onlyPreparations,
+      allKinds,
+      allKinds,
+      onlyTakeovers,
+      everything,
+    ]);
     world.standbyLagMs = random.pick([0, 0, 500, 5000]);
     let atMs = 0;
     for (let count = 1 + random.below(10); count > 0; count -= 1) {
@@ -252,12 +350,15 @@ export async function runHistory(
         ledger.happened();
       });
     }
+    compareNowAndThen(world, busyMs);
     await world.settle(busyMs);
     if (trace) note("* the faults stop");
     heal(world);
     // A restart that was adopted in the last look is told in full from the next one on.
     world.timeline.after(restMs / 2, () => world.enqueue());
     await world.settle(restMs);
+    compareNowAndThen(world, comparedMs);
+    await world.settle(comparedMs);
     ledger.atRest();
     world.enqueue();
     await world.settle(restMs);
@@ -279,6 +380,9 @@ function heal(world: World): void {
   world.hypervisor.storageProblem = undefined;
   world.hypervisor.hangs = false;
   world.hypervisor.setJob(undefined);
+  const { host } = world.hypervisor;
+  host.refusedRepairs.clear();
+  host.lacks = [];
   world.api.losesWrites = false;
   world.api.delays = { watchMs: 0, writeMs: 0 };
   world.delays = { lookMs: 0, performMs: 0 };
@@ -301,11 +405,20 @@ function spec(random: Random): Record<string, unknown> {
       whenPaused: mode === "Soft" ? "Block" : random.pick(["Block", "Force"]),
       whenBusy: random.pick(["Block", "Force"]),
       whenSaved: random.pick(["Block", "Block", "Discard"]),
+      onUnavailableVolume: random.pick(["Fail", "Fail", "Detach"]),
       marks: random.pick(["Domain", "Domain", "Domain", "Domain", "None"]),
       verifyGuest: random.pick([undefined, undefined, { timeoutSeconds: 30 }]),
       minIntervalSeconds: random.pick([0, 0, 0, 30, 300]),
       deadlineSeconds: random.pick([undefined, undefined, 20, 100]),
     },
+    definition: random.pick([
+      undefined,
+      undefined,
+      undefined,
+      { xml: "first" },
+      { xml: "second" },
+      { xml: unstartable },
+    ]),
   };
 }
 
@@ -337,6 +450,26 @@ function failDisk({ hypervisor, timeline }: World, random: Random): void {
   timeline.after(random.below(100_000), () => {
     hypervisor.storageProblem = undefined;
   });
+}
+
+/** For so long the program compares machines again and again. */
+function compareNowAndThen(world: World, forMs: number): void {
+  for (let dueMs = compareEveryMs; dueMs < forMs; dueMs += compareEveryMs)
+    world.timeline.after(dueMs, () => world.compareAgain());
+}
+
+/** Something goes missing and comes back; libvirt tells of networks and pools, and of no files. */
+function loseForAWhile(world: World, random: Random, finding: Finding): void {
+  const { host } = world.hypervisor;
+  host.lose(finding);
+  world.timeline.after(random.below(150_000), () => {
+    host.regain(finding);
+    if (finding.repair !== undefined) world.hostTells();
+  });
+}
+
+function define(world: World, xml: string): void {
+  world.api.apply({ definition: { xml } });
 }
 
 /** libvirt is busy with the domain for a while. */

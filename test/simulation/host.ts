@@ -10,8 +10,10 @@ export interface StartedWith {
 
 /** What the model's domain needs of its host in order to start, and what it is configured with. */
 export class ModelHost {
-  /** What is missing or broken at the moment. */
-  lacks: Finding[] = [];
+  /** Told when something has gone missing or has come back. */
+  onChange: () => void = () => {};
+  /** Whether what is missing is not needed after all. */
+  isMistaken = false;
   /** Repairs that do not help, by what they answer; all others mend what they are for. */
   readonly refusedRepairs = new Map<string, string>();
   /** Configurations that libvirt takes and does not start. */
@@ -23,6 +25,32 @@ export class ModelHost {
   #before: string | undefined;
   /** Repairs that were carried out, by their keys, in order. */
   readonly repaired: string[] = [];
+  #lacks: readonly Finding[] = [];
+
+  /** What is missing or broken at the moment. */
+  get lacks(): readonly Finding[] {
+    return this.#lacks;
+  }
+
+  set lacks(lacks: readonly Finding[]) {
+    this.#lacks = lacks;
+    this.onChange();
+  }
+
+  /** Something goes missing. */
+  lose(finding: Finding): void {
+    if (!this.#lacks.includes(finding)) this.lacks = [...this.#lacks, finding];
+  }
+
+  /** It is back. */
+  regain(finding: Finding): void {
+    this.lacks = this.#lacks.filter((lack) => lack !== finding);
+  }
+
+  /** Whether a Define has replaced a configuration that is still known. */
+  get canRollBack(): boolean {
+    return this.#before !== undefined;
+  }
 
   /** What a look at the next start finds; `running` is what the boot that runs was started with. */
   nextStart({ blueprint, preflight }: Comparison, running: StartedWith | undefined): NextStart {
@@ -54,7 +82,7 @@ export class ModelHost {
   /** Why libvirt does not start the domain without these disks; undefined where it does. */
   refusalToStart(without: readonly string[] = []): string | undefined {
     const lack = this.lacks.find(({ disk }) => disk === undefined || !without.includes(disk));
-    if (lack !== undefined) return lack.message;
+    if (lack !== undefined && !this.isMistaken) return lack.message;
     return this.unstartable.has(this.configuration) ? `cannot start ${this.configuration}` : undefined;
   }
 
@@ -72,6 +100,11 @@ export class ModelHost {
     if (configuration === this.configuration) return;
     this.#before = this.configuration;
     this.configuration = configuration;
+  }
+
+  /** The domain is undefined, and what was kept beside its configuration is gone with it. */
+  forget(): void {
+    this.#before = undefined;
   }
 
   rollBack(): Outcome {

@@ -5,6 +5,7 @@ import type { Attempt, RecordPlace } from "../../controller/attempt.ts";
 import type { Effect } from "../../controller/ports.ts";
 import type { Actor, Boot } from "./domain.ts";
 import type { Act, World } from "./world.ts";
+import { Preparation } from "./preparation.ts";
 import { unrest } from "./rest.ts";
 import { Restraint } from "./restraint.ts";
 
@@ -88,6 +89,8 @@ export class Ledger {
 
   readonly #lostLeases: ReadonlySet<string>;
   readonly #restraint: Restraint;
+  readonly #preparation: Preparation;
+  #beganAtFault = false;
   /** The last token that the controller took for a request. */
   #token: string | undefined;
 
@@ -102,15 +105,32 @@ export class Ledger {
       () => this.isUndisturbed,
       (invariant, how) => this.fail(invariant, how),
     );
+    this.#preparation = new Preparation(
+      world,
+      lostLeases,
+      (...names) => this.#anyOf(...names),
+      (invariant, how) => this.fail(invariant, how),
+    );
   }
 
   /** From here on the invariants hold. */
   begin(): void {
     this.#world.hypervisor.beforePerform = (effect) => this.#before(effect);
     this.#world.onAct = (act) => this.#acts(act);
-    this.#world.onPerformance = (performance) => this.#restraint.performed(performance);
+    this.#world.onPerformance = (performance) => {
+      this.#restraint.performed(performance);
+      this.#preparation.performed(performance);
+    };
     this.#world.hypervisor.onEnd = (boot) => this.#bootEnded(boot);
     this.#world.hypervisor.onReboot = (_boot, by) => this.#rebooted(by);
+    this.#world.hypervisor.host.onChange = () => {
+      this.#preparation.hostChanged();
+      this.#restraint.hostChanged();
+    };
+    this.#preparation.begin();
+    const { api, hypervisor } = this.#world;
+    const { xml = "" } = api.stored?.spec.definition ?? {};
+    this.#beganAtFault = hypervisor.host.unstartable.has(xml);
     this.happened();
   }
 
@@ -132,6 +152,7 @@ export class Ledger {
 
   /** It has happened: new requests may be there. */
   happened(): void {
+    this.#preparation.happened();
     const { stored } = this.#world.api;
     const now = this.#world.timeline.now().monotonicMs;
     const names = [stored?.spec.restartGeneration, ...Object.values(stored?.metadata.annotations ?? {})];
@@ -145,6 +166,7 @@ export class Ledger {
     if (trigger.kind === "Requested" && trigger.request.restartToken !== undefined)
       this.#token = trigger.request.restartToken;
     this.#restraint.decided(decision, seen);
+    this.#preparation.decided(decision, seen);
     // From a lower baseline on, the generations above it are asked for anew.
     if (verdict.kind === "Rebase" && verdict.served.observedRestartGeneration !== undefined)
       this.#baselines += 1;
@@ -179,6 +201,7 @@ export class Ledger {
     this.#lastTokenEnded();
     this.#onceEach();
     this.#guestLetGo();
+    this.#preparation.atRest();
     const wasTouched = (attempt: string) => this.#deeds.get(attempt)?.bootsAtMark !== undefined;
     for (const { invariant, how } of unrest(this.#world, wasTouched)) this.fail(invariant, how);
     this.#writesAtRest = api.writes.length;
@@ -243,10 +266,29 @@ export class Ledger {
   }
 
   /** Where nobody disturbs it, the controller has no excuse. */
-  #undisturbed({ result, reason }: Ended): void {
+  #undisturbed({ result, reason, method }: Ended): void {
     if (!this.isUndisturbed) return;
+    if (reason === "DefinitionRolledBack" && this.#isAtFault) return;
+    // What was off is not compared with its next start: nothing tells that it has never been started with that.
+    const mayStayOff = this.#isLeftConfigured || (this.#isAtFault && method === "Start");
+    if (reason === "StartRefused" && mayStayOff) return;
     const isAllowed = result === "Succeeded" || result === "Skipped" || excuses.has(reason);
     if (!isAllowed) this.fail("undisturbed, a restart succeeds or its guest is deaf", `${result}: ${reason}`);
+  }
+
+  /** Whether a definition has come that libvirt does not start. */
+  get #isAtFault(): boolean {
+    return this.#beganAtFault || this.#anyOf("the definition changes to one that does not start");
+  }
+
+  /** Whether it may have stayed the configuration when its resource did not speak of it any more. */
+  get #isLeftConfigured(): boolean {
+    return this.#isAtFault && this.#anyOf("the definition goes away", "the definition refers to a ConfigMap");
+  }
+
+  /** Whether libvirt itself, or somebody who took the marks away, may have kept a guest from being started again. */
+  get #mayBeUnstartable(): boolean {
+    return this.#isLeftConfigured || this.#anyOf(...refusals, ...lostEffects, ...reasonsForDoubt);
   }
 
   #nobodyLeftOff(): void {
@@ -264,6 +306,10 @@ export class Ledger {
     if (this.#hadToForget() && this.#anyOf("an operator undefines it", "an operator defines it anew")) return;
     if (this.#mustStillBeStarted(last)) {
       this.fail("a guest that obeys after its attempt has failed is started", "it is off");
+      return;
+    }
+    if (!this.#hadToForget() && !this.#mayBeUnstartable) {
+      this.fail("a guest that we have stopped runs once its host lacks nothing", "it is off");
       return;
     }
     const isTold = status?.lastRestart?.id === last?.endedBy && status?.lastRestart?.result === "Failed";
@@ -400,15 +446,18 @@ export class Ledger {
         if (running !== undefined) this.#mustBeOnRecord(actor, running, "no guest is woken without a record");
         return;
       case "Start":
-        this.#starts(actor);
+        // What libvirt refuses starts nothing.
+        if (hypervisor.host.refusalToStart(effect.without) === undefined) this.#starts(actor);
         return;
       case "Settle":
         this.#settles(effect.mark.attempt);
         return;
+      case "RollBack":
+        this.#preparation.rollsBack(actor);
+        return;
       case "Release":
       case "Repair":
       case "Define":
-      case "RollBack":
       case "AttachDisk":
         return;
       default:

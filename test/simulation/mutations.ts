@@ -48,14 +48,14 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the marks are read only when something is requested: a start that is owed is forgotten",
     file: "controller/reconcile.ts",
-    find: "return isNews ? hypervisor.look(reference, {}) : seen;",
-    replace: "return isNews ? seen : seen;",
+    find: "if (marksReadIn !== powerOf(seen.domain)) return hypervisor.look(reference, { comparison });",
+    replace: "",
   },
   {
     defect: "a guest that obeys after its attempt has failed is left off",
     file: "controller/current-attempt.ts",
-    find: "return isLast && stoppedLate(virtualMachine, domain.domain, now.epochMs) ? adopted : undefined;",
-    replace: "return isLast ? undefined : undefined;",
+    find: "return ended !== undefined && stoppedLate(ended, domain.domain, now.epochMs) ? adopted : undefined;",
+    replace: "return undefined;",
   },
   {
     defect: "a domain that is undefined under its guest is destroyed",
@@ -222,10 +222,11 @@ const mutations: readonly Mutation[] = [
     replace: "",
   },
   {
-    defect: "a transient domain is marked and asked",
-    file: "controller/unmarked-rules.ts",
-    find: "  transient,\n",
-    replace: "",
+    defect: "a transient domain is marked without being defined",
+    file: "controller/preflight-rules.ts",
+    find: "if (persistent) return isInPlace(subject) ? undefined : defineForStart(subject);",
+    replace:
+      "if (persistent || !persistent) return isInPlace(subject) ? undefined : defineForStart(subject);",
   },
   {
     defect: "a request that is taken back after the guest was asked is dropped",
@@ -358,7 +359,7 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a process that is told to end begins another restart",
     file: "controller/reconcile.ts",
-    find: 'if (this.#ending && verdict.kind === "Act" && disturbsGuest(verdict.effect)) return false;',
+    find: 'if (this.#ending && verdict.kind === "Act" && !isOwed(verdict.effect)) return false;',
     replace: "",
   },
   {
@@ -370,8 +371,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a resource is ready while its restart is under way",
     file: "controller/conditions.ts",
-    find: '    case "Wait":\n    case "Act":\n      return verdict;',
-    replace: '    case "Act":\n      return verdict;\n    case "Wait":',
+    find: '    case "Wait":\n    case "Look":\n    case "Act":\n      return verdict;',
+    replace: '    case "Look":\n    case "Act":\n      return verdict;\n    case "Wait":',
   },
   {
     defect: "a process that lost its lease goes on",
@@ -464,6 +465,154 @@ const mutations: readonly Mutation[] = [
     file: "controller/attempt.ts",
     find: 'return { ...unmarkable, recordIn: "Status", unmarkable: true };',
     replace: "return { ...unmarkable, marked: true, unmarkable: true };",
+  },
+  {
+    defect: "the power is cut without a look at what the next start needs",
+    file: "controller/hard-rules.ts",
+    find: "    preflightOfStart(subject) ??\n",
+    replace: "",
+  },
+  {
+    defect: "a guest is asked anew without a look at what the next start needs",
+    file: "controller/soft-rules.ts",
+    find: "lastSignal === undefined && !attempt.inPlace ?",
+    replace: "lastSignal === undefined && attempt.inPlace ?",
+  },
+  {
+    defect: "what was seen to be there for the next start is believed for an hour",
+    file: "controller/attempt.ts",
+    find: "const preflightHoldsMs = 10_000;",
+    replace: "const preflightHoldsMs = 3_600_000;",
+  },
+  {
+    defect: "a repair is repeated at once",
+    file: "controller/preflight-rules.ts",
+    find: "repairKey(one.repair) === repairKey(repair) && !isOld(one, now)",
+    replace: "repairKey(one.repair) === repairKey(repair) && isOld(one, now)",
+  },
+  {
+    defect: "a start that is refused is not looked into",
+    file: "controller/marked-rules.ts",
+    find: "if (refusal === undefined || !wasStartRefused(attempt)) return undefined;",
+    replace: "if (refusal === undefined || wasStartRefused(attempt)) return undefined;",
+  },
+  {
+    defect: "a guest that was stopped waits for a definition that it does not need",
+    file: "controller/marked-rules.ts",
+    find: 'preflightOfStart({ ...subject, definition: { kind: "None" } })',
+    replace: "preflightOfStart(subject)",
+  },
+  {
+    defect: "a guest that was stopped is left off at the deadline, for what its host lacks",
+    file: "controller/decide.ts",
+    find: "if (isStoppedByUs && verdict.findings !== undefined) return undefined;",
+    replace: "",
+  },
+  {
+    defect: "the disks that are left out are forgotten at the start",
+    file: "controller/marked-rules.ts",
+    find: 'effect: { kind: "Start", without },',
+    replace: 'effect: { kind: "Start", without: without.slice(9) },',
+  },
+  {
+    defect: "the boot disk is left out",
+    file: "controller/preflight-rules.ts",
+    find: 'return policy.onUnavailableVolume === "Detach" && disk !== undefined;',
+    replace: 'return policy.onUnavailableVolume === "Detach" || disk === "vda";',
+  },
+  {
+    defect: "disks are left out whatever the policy says",
+    file: "controller/preflight-rules.ts",
+    find: 'return policy.onUnavailableVolume === "Detach" && disk !== undefined;',
+    replace: "return policy.onUnavailableVolume.length > 0 && disk !== undefined;",
+  },
+  {
+    defect: "what a process that is gone has left out is forgotten",
+    file: "controller/status.ts",
+    find: "if (!isInherited) return nonEmpty(",
+    replace: "return nonEmpty(",
+  },
+  {
+    defect: "a disk that was plugged in is told to be left out for ever",
+    file: "controller/status.ts",
+    find: "return absent === undefined ? before : nonEmpty(before.filter(({ disk }) => absent.includes(disk)));",
+    replace: "return absent === undefined ? before : before;",
+  },
+  {
+    defect: "a disk that can be had again is not plugged in",
+    file: "controller/resource-rules.ts",
+    find: "  plugIn,\n",
+    replace: "",
+  },
+  {
+    defect: "a definition is defined in place",
+    file: "controller/preflight-rules.ts",
+    find: "if (persistent) return isInPlace(subject) ? undefined : defineForStart(subject);",
+    replace: "if (persistent) return defineForStart(subject);",
+  },
+  {
+    defect: "a domain that is off is started without its definition where the policy is in place",
+    file: "controller/preflight-rules.ts",
+    find: "return domain.id !== undefined && endsInPlace(attempt, policy)",
+    replace: "return endsInPlace(attempt, policy)",
+  },
+  {
+    defect: "a restart in place that ends in a power cycle applies no definition",
+    file: "controller/hard-rules.ts",
+    find: "    defineForStart(subject) ??\n",
+    replace: "",
+  },
+  {
+    defect: "the definition is applied at rest",
+    file: "controller/plug-in.ts",
+    find: "  if (findings === undefined || virtualMachine.spec.suspend) return undefined;",
+    replace: `  if (domain.next?.isToBeDefined === true) {
+    const effect = { kind: "Define", definition: virtualMachine.spec.definition?.xml, replaces: true };
+    return { verdict: { kind: "Act", effect, reason: "Preparing", message: "", announce: true } };
+  }
+  if (findings === undefined || virtualMachine.spec.suspend) return undefined;`,
+  },
+  {
+    defect: "a configuration is rolled back at the first refusal",
+    file: "controller/marked-rules.ts",
+    find: "const refusalsBeforeRollBack = 3;",
+    replace: "const refusalsBeforeRollBack = 1;",
+  },
+  {
+    defect: "a configuration is rolled back for what the host lacked",
+    file: "controller/marked-rules.ts",
+    find: "return isExplained ? { ...refusal, count: 0, retryAtMs: 0 } : refusal;",
+    replace: "return isExplained ? { ...refusal, retryAtMs: 0 } : refusal;",
+  },
+  {
+    defect: "a definition that does not start is never rolled back",
+    file: "controller/marked-rules.ts",
+    find: "const refusalsBeforeRollBack = 3;",
+    replace: "const refusalsBeforeRollBack = 99;",
+  },
+  {
+    defect: "a definition that a failed restart has applied counts as the configuration before",
+    file: "controller/preflight-rules.ts",
+    find: "return isNew && attempt.definition === undefined",
+    replace: 'return isNew && attempt.id === ""',
+  },
+  {
+    defect: "a restart whose definition was rolled back succeeds",
+    file: "controller/marked-rules.ts",
+    find: 'result: rolledBack ? "Failed" : "Succeeded",',
+    replace: 'result: "Succeeded",',
+  },
+  {
+    defect: "a running machine is compared with its next start once and never again",
+    file: "controller/reconcile.ts",
+    find: 'if (marksReadIn === "Off") return false;',
+    replace: 'if (marksReadIn === "Off" || comparedAtMs !== undefined) return false;',
+  },
+  {
+    defect: "a definition that cannot be used is told so only by the pass that has read it",
+    file: "controller/conditions.ts",
+    find: "if (pendingChanges === undefined) return unusableBefore(observation);",
+    replace: "if (pendingChanges === undefined) return [];",
   },
 ];
 

@@ -4,6 +4,7 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../../crds/virtual-machine.ts";
+import type { ModelApi } from "./api.ts";
 import type { Violation } from "./ledger.ts";
 import type { World } from "./world.ts";
 
@@ -29,21 +30,31 @@ function* waitsForNothing(
   const known = hypervisor.domain.reason === "Unknown" ? status.domain?.reason : undefined;
   const reason = known ?? hypervisor.domain.reason;
   const invariant = "a restart that is under way waits for something";
+  const isUnusable = hasUnusableDefinition(api);
+  if (status.findings !== undefined && !isUnusable)
+    yield { invariant: "findings are told while a restart waits for them", how: "nothing lacks any more" };
   const isHeld = hypervisor.exists && (state === "Paused" || reason === "Saved" || reason === "Migrated");
   if (hypervisor.nextMark?.attempt === id) {
-    if (!isHeld && !spec.suspend && api.rivals.length === 0)
+    const isLeftRunning = isUnusable && hypervisor.running !== undefined;
+    if (!isHeld && !isLeftRunning && !spec.suspend && api.rivals.length === 0)
       yield { invariant, how: `it was begun, and the domain is ${state}, ${reason}` };
     return;
   }
   const isGone =
     !hypervisor.exists && status.attempt.stage !== "Queued" && status.attempt.stage !== "Preparing";
   if (isGone) yield { invariant, how: "it was begun, and the domain is gone" };
-  const waits = isHeld || !hypervisor.exists || spec.suspend || api.rivals.length > 0;
+  const waits = isUnusable || isHeld || !hypervisor.exists || spec.suspend || api.rivals.length > 0;
   if (!waits) yield { invariant, how: `nothing holds it, and the domain is ${state}, ${reason}` };
   const { deadlineSeconds } = spec.restartPolicy;
   const deadlineMs = Date.parse(request.requestedAt) + (deadlineSeconds ?? Number.POSITIVE_INFINITY) * 1000;
   if (timeline.now().epochMs > deadlineMs && !timeline.wasSet && !wasTouched(id))
     yield { invariant: "a request that waits too long fails", how: `it waits since ${request.requestedAt}` };
+}
+
+/** A definition that is not there, or cannot be used, keeps a restart from beginning: somebody has to correct it. */
+export function hasUnusableDefinition(api: ModelApi): boolean {
+  const definition = api.stored && api.definitionOf(api.stored);
+  return definition?.kind === "Unavailable" || (definition?.kind === "Given" && definition.xml === "");
 }
 
 function* tokenIsOpen({ metadata, status }: VirtualMachine): Iterable<Violation> {

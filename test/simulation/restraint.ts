@@ -2,6 +2,7 @@ import { parseTimestamp } from "../../crds/timestamp.ts";
 import { annotations, type VirtualMachine } from "../../crds/virtual-machine.ts";
 import type { Attempt } from "../../controller/attempt.ts";
 import type { Decision } from "../../controller/decision.ts";
+import { repairKey } from "../../controller/finding.ts";
 import type { Effect, Performance } from "../../controller/ports.ts";
 import type { World } from "./world.ts";
 
@@ -45,10 +46,13 @@ export class Restraint {
   decided({ verdict, attempt }: Decision, seen: VirtualMachine | undefined): void {
     if (verdict.kind === "End" && verdict.method !== undefined) this.#lastEndMs = this.#nowMs;
     // A guest that is paused is asked anew, and has its time anew.
-    if (verdict.kind === "Blocked" && attempt?.marked === true) this.#signals.delete(attempt.id);
+    // Once it is forced, or its host lacks something, it is not asked any more.
+    const isAskedAnew =
+      verdict.kind === "Blocked" && verdict.findings === undefined && attempt?.mode !== "Hard";
+    if (isAskedAnew && attempt?.marked === true) this.#signals.delete(attempt.id);
     if (verdict.kind !== "Act" || attempt === undefined) return;
     this.#rests(attempt, verdict.effect);
-    if (this.#world.isEnding && !["Start", "Release", "Settle"].includes(verdict.effect.kind))
+    if (this.#world.isEnding && !["Start", "RollBack", "Release", "Settle"].includes(verdict.effect.kind))
       this.#fail("a process that is to end begins nothing", verdict.effect.kind);
     // A look that takes long is older than what is decided from it.
     if (this.#hasHappened("libvirt becomes slow")) return;
@@ -72,8 +76,14 @@ export class Restraint {
     const name = nameOf(attempt, effect);
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);
-    // What is marked anew is another attempt to libvirt.
-    if (outcome.kind === "Done" && effect.kind === "Mark") this.#refusedAtMs.clear();
+    // What is marked anew is another attempt to libvirt, and so is a start of what was mended or put back.
+    const isDone = outcome.kind === "Done" && ["Mark", "Repair"].includes(effect.kind);
+    if (isDone || effect.kind === "RollBack") this.#refusedAtMs.clear();
+  }
+
+  /** Something has gone missing or has come back: a start that was refused may be tried again. */
+  hostChanged(): void {
+    this.#refusedAtMs.clear();
   }
 
   #rests({ id }: Attempt, effect: Effect): void {
@@ -196,7 +206,23 @@ export class Restraint {
   }
 }
 
-/** An effect of an attempt: what the agent was not asked may be asked of the power button at once. */
+/** An effect of an attempt: what the agent was not asked may be asked of the power button at once, for example. */
 function nameOf(attempt: string, effect: Effect): string {
-  return `${attempt} ${effect.kind} ${"signal" in effect ? effect.signal : ""}`;
+  return `${attempt} ${effect.kind} ${objectOf(effect)}`;
+}
+
+function objectOf(effect: Effect): string {
+  switch (effect.kind) {
+    case "Mark":
+      return effect.mark.inPlace === true ? "in place" : "";
+    case "Repair":
+      return repairKey(effect.repair);
+    case "Start":
+      return effect.without?.join(" ") ?? "";
+    case "Shutdown":
+    case "Reboot":
+      return effect.signal;
+    default:
+      return "";
+  }
 }

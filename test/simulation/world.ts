@@ -167,10 +167,22 @@ export class World {
   /** Time passes, and what the program looks for from time to time is then looked for. */
   async rest(forMs: number): Promise<void> {
     await this.settle(forMs);
-    for (const process of this.#processes) {
-      if ([...process.reconciler.outdated()].length > 0) process.dueAtMs = 0;
-    }
+    this.compareAgain();
     await this.settle();
+  }
+
+  /** The program looks, as it does from time to time, for machines that were compared with their next start long ago. */
+  compareAgain(): void {
+    for (const process of this.#processes) {
+      if (isAny(process.reconciler.outdated())) process.dueAtMs = 0;
+    }
+  }
+
+  /** libvirt tells that a pool or a network was started, or the like. */
+  hostTells(): void {
+    for (const process of this.#processes) {
+      if (isAny(process.reconciler.hostChanged())) process.dueAtMs = 0;
+    }
   }
 
   enqueue(): void {
@@ -328,7 +340,10 @@ export class World {
           acts("Repair", "Repair");
           return this.#perform(process, hypervisor.domain, { kind: "Repair", repair });
         },
-        defineNew: (reference, definition) => hypervisor.defineNew(reference, definition),
+        defineNew: (_reference, definition) => {
+          acts("Define", "Define");
+          return this.#perform(process, hypervisor.domain, { kind: "Define", definition, replaces: false });
+        },
       },
       lease: term,
       clock: { now: () => timeline.now(), nonce: () => this.#nonce() },
@@ -416,6 +431,10 @@ export class World {
   }
 }
 
+function isAny(keys: Iterable<unknown>): boolean {
+  return keys[Symbol.iterator]().next().done !== true;
+}
+
 function dropped(kind: "NotSent" | "Unanswered"): Outcome {
   return { kind, message: "libvirtd has closed the connection of a client that was silent" };
 }
@@ -426,5 +445,6 @@ function toldSince<T extends Glance | Look>(before: Domain, seen: T): T {
   const { domain } = seen;
   const lastStop = domain.lastStop === before.lastStop ? undefined : domain.lastStop;
   const lastReboot = domain.lastReboot === before.lastReboot ? undefined : domain.lastReboot;
-  return { ...seen, domain: { ...domain, lastStop, lastReboot } };
+  const lastDefined = domain.lastDefined === before.lastDefined ? undefined : domain.lastDefined;
+  return { ...seen, domain: { ...domain, lastStop, lastReboot, lastDefined } };
 }

@@ -38,7 +38,14 @@ async function watched(count: number, spec: unknown = {}) {
   const queued = new Told<string>();
   const working = queue.run(1, (key) => Promise.resolve(queued.add(key)), stop.signal);
   const log = createLog("error", "json");
-  const virtualMachines = new ApiVirtualMachines({ client, queue, events, log, onClaim: () => {} });
+  const virtualMachines = new ApiVirtualMachines({
+    client,
+    allowDefinitions: true,
+    queue,
+    events,
+    log,
+    onClaim: () => {},
+  });
   const running = virtualMachines.run(stop.signal);
   const isOfMachines = ({ path }: Exchange) => path === collection;
   const list = await server.next(isOfMachines);

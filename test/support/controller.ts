@@ -36,6 +36,8 @@ export interface ControllerProcess extends AsyncDisposable {
   readonly lines: readonly LogLine[];
   /** Resolves to the first line that fits, logged already or yet to come; rejects when the process ends before. */
   logged(fits: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Resolves to how it ends, whoever ends it: an exit code or a signal's name. */
+  readonly ended: Promise<number | string>;
   /** Calls back for each line from now on. */
   follow(listener: (line: LogLine) => void): void;
   /** Ends it as an administrator does and resolves to its exit code. */
@@ -53,7 +55,16 @@ export async function startedController(kubeconfig: string, uri: string): Promis
 
 /** Starts the controller; it ends with this process at the latest. */
 export function startController(kubeconfig: string, ...args: string[]): ControllerProcess {
-  return spawnController([main, "--kubeconfig", kubeconfig, ...args]);
+  return launchController(kubeconfig, args, {});
+}
+
+/** Starts the controller with further variables in its environment. */
+export function launchController(
+  kubeconfig: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): ControllerProcess {
+  return spawnController([main, "--kubeconfig", kubeconfig, ...args], env);
 }
 
 /** The same, with a clock that goes so many times as fast: what it gives up after a minute, it gives up in seconds. */
@@ -66,17 +77,24 @@ export function startHastyController(
   return spawnController([...preload, main, "--kubeconfig", kubeconfig, ...args]);
 }
 
-function spawnController(args: readonly string[]): ControllerProcess {
+function spawnController(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ControllerProcess {
   const command = [process.execPath, ...args, "--log-format", "json"];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
   });
   const { pid } = child;
   if (pid === undefined)
     throw new Error("the controller could not be started: is setpriv (util-linux) installed?");
   const lines: LogLine[] = [];
   const told = new EventEmitter();
-  const exited = once(child, "close").then(() => told.emit("close"));
+  const ended = once(child, "close").then(([code, signal]: unknown[]) => {
+    told.emit("close");
+    return (code ?? signal) as number | string;
+  });
   createInterface(child.stdout).on("line", (text) => {
     const line = JSON.parse(text) as LogLine;
     lines.push(line);
@@ -84,13 +102,14 @@ function spawnController(args: readonly string[]): ControllerProcess {
   });
   const signal = async (name: NodeJS.Signals): Promise<number | null> => {
     child.kill(name);
-    await exited;
+    await ended;
     return child.exitCode;
   };
   const stop = () => signal("SIGTERM");
   return {
     pid,
     lines,
+    ended,
     async logged(fits) {
       const known = lines.find(fits);
       if (known !== undefined) return known;

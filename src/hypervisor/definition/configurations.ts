@@ -1,4 +1,4 @@
-import { DefineFlag, LibvirtError, procedures, XmlFlag, type Session } from "libvirt";
+import { DefineFlag, LibvirtError, procedures, XmlFlag } from "libvirt";
 import {
   requestMarkUri,
   type Domain,
@@ -10,7 +10,9 @@ import { asMetadataEntry, previousUri, requestMark } from "../marks.ts";
 import { isOurs, metadataOf, withMetadata, withoutMarks, type MetadataEntry } from "../metadata.ts";
 import { at, element, textOf, type XmlElement } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";
-import { parseXml, xmlBounds } from "../xml/parse.ts";
+import type { Caller } from "../caller.ts";
+import { isRefusal } from "../refusal.ts";
+import { parseXml, xmlBounds, XmlError } from "../xml/parse.ts";
 import { DefinitionError, parseDefinition } from "./definition-error.ts";
 import { mergeDefinition } from "./merge.ts";
 import type { NormalForms } from "./normal-form.ts";
@@ -22,19 +24,20 @@ const longestWithPrevious = xmlBounds.length / 2;
 
 /** Changes the persistent configurations of domains, and keeps of each the one before. */
 export class Configurations {
-  readonly #session: Pick<Session, "call">;
+  readonly #session: Caller;
   readonly #forms: NormalForms;
   /** By the domain's UUID, those that are not written down, because of secrets or their length. */
   readonly #previous = new Map<string, XmlElement>();
 
-  constructor(session: Pick<Session, "call">, forms: NormalForms) {
+  constructor(session: Caller, forms: NormalForms) {
     this.#session = session;
     this.#forms = forms;
   }
 
   /**
    * Makes a definition the domain's persistent configuration and keeps the one before, on the domain itself where that
-   * has no secrets; nothing where it is that already. Without a definition, makes a transient domain persistent as it
+   * has no secrets; nothing where it is that already. Where one is kept already, no restart has succeeded with what
+   * came after it: it stays the one to go back to. Without a definition, makes a transient domain persistent as it
    * is. Rejects with a DefinitionError, or as a call does.
    */
   async define(calls: DomainCalls, { name, uuid }: Domain, definition: string | undefined): Promise<void> {
@@ -93,9 +96,13 @@ export class Configurations {
     { xml, plain, merged }: { xml: XmlElement; plain: XmlElement; merged: XmlElement },
   ): Promise<void> {
     const keptBefore = this.#previous.get(uuid);
-    const written = isSameDomain(xml, plain) ? withPrevious(merged, withoutMarks(xml)) : undefined;
+    const writtenBefore = await writtenPrevious(calls);
+    const hasSecrets = keptBefore !== undefined || !isSameDomain(xml, plain);
+    const isToBeWritten = writtenBefore !== undefined || !hasSecrets;
+    const previous = writtenBefore ?? keptBefore ?? withoutMarks(xml);
+    const written = isToBeWritten ? withPrevious(merged, previous) : undefined;
     // An answer that does not come may be one that it was done.
-    if (written === undefined) this.#previous.set(uuid, withoutMarks(xml));
+    if (written === undefined) this.#previous.set(uuid, previous);
     try {
       await calls.define(written ?? merged, DefineFlag.Validate);
     } catch (error) {
@@ -115,7 +122,7 @@ export class Configurations {
       await this.#session.call(procedures.domainLookupByName, { name });
       return true;
     } catch (error) {
-      if (error instanceof LibvirtError && error.code === "NO_DOMAIN") return false;
+      if (isRefusal(error, "NO_DOMAIN")) return false;
       throw error;
     }
   }
@@ -140,6 +147,12 @@ function withPrevious(merged: XmlElement, previous: XmlElement): XmlElement | un
 
 async function writtenPrevious(calls: DomainCalls): Promise<XmlElement | undefined> {
   const written = await calls.previousConfiguration();
-  const text = written === undefined ? undefined : textOf(parseXml(written));
-  return text === undefined ? undefined : parseXml(text);
+  try {
+    const text = written === undefined ? undefined : textOf(parseXml(written));
+    return text === undefined ? undefined : parseXml(text);
+  } catch (error) {
+    // Somebody else wrote it: the same as none.
+    if (error instanceof XmlError) return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import { LibvirtError, procedures, XmlFlag, type Domain as LibvirtDomain, type ErrorCodeName } from "libvirt";
-import { withMomentaryDomain, type Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
+import { withMomentaryDomain } from "../momentary-domain.ts";
 import { withoutMarks } from "../metadata.ts";
 import { at, element, textOf, type XmlElement, type XmlNode } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";

@@ -14,15 +14,15 @@ export function isSameDomain(one: XmlElement, other: XmlElement): boolean {
 
 function canonicalDomain(domain: XmlElement): string {
   const plain = withoutMarks(domain);
-  const metadata = metadataOf(plain).map(({ element }) => formatXml(canonical(element)));
-  return [formatXml(canonical(withMetadata(plain, []))), ...metadata.sort()].join("\n");
+  const metadata = metadataOf(plain).map(({ element }) => formatXml(withoutOrder(element)));
+  return [formatXml(withoutOrder(withMetadata(plain, []))), ...metadata.sort()].join("\n");
 }
 
-function canonical({ name, attributes, children }: XmlElement): XmlElement {
+function withoutOrder({ name, attributes, children }: XmlElement): XmlElement {
   const sorted = Object.entries(attributes).sort(([one], [other]) => (one < other ? -1 : 1));
   const meaningful = children
     .filter((node) => typeof node !== "string" || node.trim() !== "")
-    .map((node): XmlNode => (typeof node === "string" ? node : canonical(node)));
+    .map((node): XmlNode => (typeof node === "string" ? node : withoutOrder(node)));
   return {
     name,
     attributes: Object.fromEntries(sorted),

@@ -1,5 +1,7 @@
 import { LibvirtError, procedures, type Domain, type Procedure } from "libvirt";
-import { redefineMomentaryDomain, type Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
+import { redefineMomentaryDomain } from "../momentary-domain.ts";
+import { isRefusal } from "../refusal.ts";
 import { element, type XmlElement } from "../xml/element.ts";
 import { firstBytes, readImageHeader } from "./image-header.ts";
 import { callPatiently } from "../hanging-file.ts";
@@ -109,7 +111,7 @@ export class FileReader {
       const args = { dom: this.#dom, path, offset: 0n, size, flags: 0 };
       return (await this.#call(procedures.domainBlockPeek, args)).buffer;
     } catch (error) {
-      if (error instanceof LibvirtError && error.code === "INVALID_ARG") return undefined;
+      if (isRefusal(error, "INVALID_ARG")) return undefined;
       throw error;
     }
   }

@@ -1,5 +1,5 @@
 import { LibvirtError, type ErrorCodeName, type Procedure } from "libvirt";
-import type { Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
 import type { XmlElement } from "../xml/element.ts";
 import { parseXml, XmlError } from "../xml/parse.ts";
 

@@ -15,7 +15,12 @@ import type { Machine } from "./machine.ts";
 const mostDomains = 512;
 
 /** Drivers that only hold a device ready for guests. */
-const stubDrivers = new Set(["vfio-pci", "pci-stub", "pciback", "xen-pciback"]);
+const stubDrivers = new Set(["pci-stub", "pciback", "xen-pciback"]);
+
+/** So do vfio's own driver and its variants for single devices, such as mlx5_vfio_pci. */
+function isStub(driver: string): boolean {
+  return stubDrivers.has(driver) || driver.includes("vfio");
+}
 
 /** Devices of the host that are not there, or that somebody else has. Nothing is asked for a machine without one. */
 export async function hostDeviceFindings(machine: Machine, calls: HostCalls): Promise<Finding[]> {
@@ -127,7 +132,7 @@ async function presenceFinding(
       remedy: `start it: virsh nodedev-start ${found.name}`,
       repair: { kind: "StartDevice", device: found.name },
     };
-  if (device.kind !== "PCI" || isManaged || found.driver === undefined || stubDrivers.has(found.driver))
+  if (device.kind !== "PCI" || isManaged || found.driver === undefined || isStub(found.driver))
     return undefined;
   return {
     reason: "DeviceNotDetached",

@@ -1,5 +1,6 @@
 import { ALL_CELLS, procedures } from "libvirt";
 import type { Finding } from "../../../controller/finding.ts";
+import { inBytes } from "../quantity.ts";
 import { at, attribute, textOf, type XmlElement } from "../xml/element.ts";
 import type { HostCalls } from "./host-calls.ts";
 import type { Machine } from "./machine.ts";
@@ -47,26 +48,11 @@ async function hostMemory(calls: HostCalls): Promise<{ total: bigint; available:
   return { total, available: free + (values.get("buffers") ?? 0n) + (values.get("cached") ?? 0n) };
 }
 
-/** libvirt's units of memory in bytes. */
-const bytesOfUnit: ReadonlyMap<string, bigint> = new Map([
-  ["b", 1n],
-  ["bytes", 1n],
-  ...["k", "M", "G", "T", "P", "E"].flatMap((prefix, index): [string, bigint][] => [
-    [`${prefix}B`, 1000n ** BigInt(index + 1)],
-    [prefix, 1024n ** BigInt(index + 1)],
-    [`${prefix === "k" ? "K" : prefix}iB`, 1024n ** BigInt(index + 1)],
-  ]),
-  ["KB", 1000n],
-  ["K", 1024n],
-]);
-
 /** The memory that a domain begins with, in KiB; undefined where it does not say a number. */
-export function memoryOf(xml: XmlElement): bigint | undefined {
+function memoryOf(xml: XmlElement): bigint | undefined {
   const memory = at(xml, "memory");
-  const number = textOf(memory);
-  const unit = bytesOfUnit.get(attribute(memory, "unit") ?? "KiB");
-  if (number === undefined || !/^[0-9]{1,20}$/.test(number) || unit === undefined) return undefined;
-  return (BigInt(number) * unit) / 1024n;
+  const bytes = inBytes(textOf(memory) ?? "", attribute(memory, "unit") ?? "KiB");
+  return bytes === undefined ? undefined : bytes / 1024n;
 }
 
 function min(one: bigint, other: bigint): bigint {

@@ -1,4 +1,4 @@
-import { procedures } from "libvirt";
+import { procedures, type ErrorCodeName } from "libvirt";
 import type { Finding } from "../../../controller/finding.ts";
 import { at, attribute, childElements, textOf, type XmlElement } from "../xml/element.ts";
 import { readAnswer, type HostCalls } from "./host-calls.ts";
@@ -29,7 +29,7 @@ export async function platformFindings({ xml }: Machine, calls: HostCalls): Prom
 }
 
 /** libvirt's answers to what it cannot run. */
-const refusals: ReadonlySet<string> = new Set(["INVALID_ARG", "SYSTEM_ERROR", "CONFIG_UNSUPPORTED"]);
+const refusals: ReadonlySet<ErrorCodeName> = new Set(["INVALID_ARG", "SYSTEM_ERROR", "CONFIG_UNSUPPORTED"]);
 
 function capabilitiesOf(platform: Platform, calls: HostCalls) {
   return calls.find(procedures.connectGetDomainCapabilities, { ...platform, flags: 0 });

@@ -78,6 +78,20 @@ export class Pools {
     return answer === undefined ? { kind: "Untold" } : { kind: "Listed", path: answer.name };
   }
 
+  /**
+   * Whether libvirt is still writing a volume, as while it copies another one into it. It refuses to resize one then
+   * before it looks at the size that is asked for, and a size that is smaller than the volume's always.
+   */
+  async isBeingWritten({ pool: poolName, name }: VolumeName): Promise<boolean> {
+    const look = await this.look(poolName);
+    if (look.kind !== "Active") return false;
+    const vol = await this.#calls.ask(procedures.storageVolLookupByName, { pool: look.pool, name });
+    if (vol === undefined) return false;
+    const args = { vol: vol.vol, capacity: 1n, flags: 0 };
+    const answer = await this.#calls.find(procedures.storageVolResize, args, "OPERATION_INVALID");
+    return answer.kind === "Absent";
+  }
+
   #directory(pool: StoragePool): Promise<string | undefined> {
     return remembered(this.#directories, pool.name, async () => directoryOf(await this.#xml(pool)));
   }

@@ -1,6 +1,6 @@
 import type { Finding } from "../../../controller/finding.ts";
 import type { XmlElement } from "../xml/element.ts";
-import type { Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
 import { HostCalls } from "./host-calls.ts";
 import { hostDeviceFindings } from "./host-devices.ts";
 import type { Machine, PreflightContext } from "./machine.ts";

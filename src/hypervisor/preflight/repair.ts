@@ -1,12 +1,16 @@
-import { LibvirtError, procedures, type ErrorCodeName, type Procedure, type StoragePool } from "libvirt";
+import { LibvirtError, procedures, type Procedure, type StoragePool } from "libvirt";
 import type { Repair } from "../../../controller/finding.ts";
 import { bytesOf, type DeclaredVolume } from "../../../crds/machine.ts";
 import { element, type XmlElement } from "../xml/element.ts";
 import { formatXml } from "../xml/format.ts";
-import type { Caller } from "../momentary-domain.ts";
+import type { Caller } from "../caller.ts";
+import { isRefusal } from "../refusal.ts";
 
 /** A server that a pool mounts and a volume that is copied take their time, and the failure must be libvirt's. */
 const repairTimeoutMs = 600_000;
+
+/** A copy is as long as its source: who gave up on it would take half of it for the whole. */
+const copyTimeoutMs = 24 * 3600 * 1000;
 
 /** Mends what a start needs. What is mended already counts as done. Rejects as Session.call does. */
 export async function performRepair(session: Caller, repair: Repair): Promise<void> {
@@ -19,7 +23,7 @@ export async function performRepair(session: Caller, repair: Repair): Promise<vo
     case "StartNetwork":
       return host.startNetwork(repair.network);
     case "StartDevice":
-      return host.call(procedures.nodeDeviceCreate, { name: repair.device, flags: 0 }).then(() => undefined);
+      return host.startDevice(repair.device);
     case "CreateVolume":
       return host.createVolume(repair.volume);
     default:
@@ -35,20 +39,14 @@ class Mending {
   }
 
   /** Storage that hangs holds up no effect on a domain. */
-  call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>): Promise<R> {
-    return this.#session.call(procedure, args, { timeoutMs: repairTimeoutMs, waitsFor: "Storage" });
+  call<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, timeoutMs = repairTimeoutMs): Promise<R> {
+    return this.#session.call(procedure, args, { timeoutMs, waitsFor: "Storage" });
   }
 
   async startPool(name: string): Promise<void> {
     const pool = await this.#pool(name);
     const isActive = async () => (await this.call(procedures.storagePoolIsActive, { pool })).active === 1;
-    if (await isActive()) return;
-    try {
-      await this.call(procedures.storagePoolCreate, { pool, flags: 0 });
-    } catch (error) {
-      // Somebody else may have been faster.
-      if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
-    }
+    await startUnless(isActive, () => this.call(procedures.storagePoolCreate, { pool, flags: 0 }));
   }
 
   async refreshPool(name: string): Promise<void> {
@@ -58,11 +56,15 @@ class Mending {
   async startNetwork(name: string): Promise<void> {
     const { net } = await this.call(procedures.networkLookupByName, { name });
     const isActive = async () => (await this.call(procedures.networkIsActive, { net })).active === 1;
-    if (await isActive()) return;
+    await startUnless(isActive, () => this.call(procedures.networkCreate, { net }));
+  }
+
+  async startDevice(name: string): Promise<void> {
     try {
-      await this.call(procedures.networkCreate, { net });
+      await this.call(procedures.nodeDeviceCreate, { name, flags: 0 });
     } catch (error) {
-      if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
+      // It is active already.
+      if (!isRefusal(error, "OPERATION_INVALID")) throw error;
     }
   }
 
@@ -78,7 +80,7 @@ class Mending {
       if (clone !== undefined && source !== undefined) {
         const xml = formatXml(volumeXml(volume, capacity));
         const args = { pool, xml, clonevol: source.vol, flags: 0 };
-        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args);
+        const { vol } = await this.call(procedures.storageVolCreateXmlFrom, args, copyTimeoutMs);
         // A copy has the capacity of what was copied, whatever its XML says.
         if (capacity !== undefined && capacity > source.capacity)
           await this.call(procedures.storageVolResize, { vol, capacity, flags: 0 });
@@ -113,6 +115,16 @@ class Mending {
   }
 }
 
+async function startUnless(isActive: () => Promise<boolean>, start: () => Promise<unknown>): Promise<void> {
+  if (await isActive()) return;
+  try {
+    await start();
+  } catch (error) {
+    // Somebody else may have been faster.
+    if (!(error instanceof LibvirtError) || !(await isActive())) throw error;
+  }
+}
+
 /** The XML of a volume that is to be created; with the path of its backing volume where it is an overlay. */
 function volumeXml(
   { name, format, source }: DeclaredVolume,
@@ -135,8 +147,4 @@ function volumeXml(
           ]),
         ]),
   ]);
-}
-
-function isRefusal(error: unknown, ...codes: ErrorCodeName[]): boolean {
-  return error instanceof LibvirtError && codes.includes(error.code);
 }

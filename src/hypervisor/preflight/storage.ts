@@ -11,9 +11,9 @@ import { readAnswer, type HostCalls } from "./host-calls.ts";
 import { longestChain, neededBy, type Image } from "./image-chain.ts";
 import type { Machine } from "./machine.ts";
 import { filesOfNvram, nvramFindings } from "./nvram.ts";
-import { checkNoneHangs } from "../hanging-file.ts";
+import { areTooManyHanging, checkNoneHangs } from "../hanging-file.ts";
 import { Pools } from "./pools.ts";
-import { filesOfVolumes, placeVolumes, volumeFindings } from "./volumes.ts";
+import { filesOfVolumes, placeVolumes, volumeFindings, type HeldByBoot } from "./volumes.ts";
 
 /**
  * Disks with all that they are based on, declared volumes, and the files that a start opens. First libvirt is asked
@@ -36,14 +36,24 @@ export async function storageFindings(machine: Machine, calls: HostCalls): Promi
   ];
   // The other drivers have no files, or none that libvirt reads.
   const looks: FileLooks = driver === "qemu" ? await lookAt(images, others, machine, calls) : new Map();
-  const { findings, told } = await diskFindings(disks, { looks, pools, declared });
+  const held = heldByBoot(machine.liveXml);
+  const { findings, told } = await diskFindings(disks, { looks, pools, declared, held });
   return [
     ...findings,
     // A volume that a disk is on is told of there, together with what the disk is to the machine.
-    ...volumeFindings({ looks, declared }, told).filter(({ repair }) => !hasRepair(findings, repair)),
+    ...volumeFindings({ looks, declared, held }, told).filter(({ repair }) => !hasRepair(findings, repair)),
     ...fileFindings(references, looks),
     ...nvramFindings(xml, looks),
   ];
+}
+
+/** What the disks of the running boot are on: its files stay readable to it when somebody has deleted them. */
+function heldByBoot(liveXml: XmlElement | undefined): HeldByBoot {
+  const sources = childElements(at(liveXml, "devices"), "disk").map((disk) => at(disk, "source"));
+  return {
+    paths: new Set(sources.flatMap((source) => attribute(source, "file") ?? [])),
+    volumes: new Set(sources.map((source) => `${attribute(source, "pool")}/${attribute(source, "volume")}`)),
+  };
 }
 
 function hasRepair(findings: readonly Finding[], repair: Repair | undefined): boolean {
@@ -61,6 +71,8 @@ async function lookAt(
   const looks = new Map<string, FileLook>();
   const machine = domain.uuid ?? domain.name ?? "";
   checkNoneHangs(caller, machine);
+  // The storage of others must not hold up this machine: of its own files nothing is claimed then.
+  if (areTooManyHanging(caller)) return looks;
   const first = new Set([...images.map(({ path }) => path), ...others]);
   const platform = first.size === 0 ? undefined : await platformFor(xml, calls);
   if (platform === undefined) return looks;

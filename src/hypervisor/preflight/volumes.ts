@@ -9,6 +9,8 @@ export interface PlacedVolume {
   /** Where the resource declares it, such as "spec.volumes[0]". */
   path: string;
   place: VolumePlace;
+  /** Whether it is a copy that libvirt has not finished. */
+  isUnfinished: boolean;
   /** What it is created from, and where that is. */
   source?: { name: VolumeName; place: VolumePlace } | undefined;
 }
@@ -27,6 +29,14 @@ export interface VolumeProblem {
 export interface KnownVolumes {
   looks: FileLooks;
   declared: readonly PlacedVolume[];
+  held: HeldByBoot;
+}
+
+/** What the disks of the running boot are on. */
+export interface HeldByBoot {
+  paths: ReadonlySet<string>;
+  /** As "pool/name". */
+  volumes: ReadonlySet<string>;
 }
 
 /** Asks where the declared volumes are, and what they are created from. */
@@ -36,7 +46,10 @@ export function placeVolumes(volumes: readonly DeclaredVolume[], pools: Pools): 
       const path = `spec.volumes[${index}]`;
       const place = await pools.place(volume);
       const isThere = place.kind === "Listed" || place.kind === "Untold";
-      return { volume, path, place, source: isThere ? undefined : await placeSource(volume, pools) };
+      const isUnfinished =
+        place.kind === "Listed" && volume.source?.clone !== undefined && (await pools.isBeingWritten(volume));
+      const source = isThere ? undefined : await placeSource(volume, pools);
+      return { volume, path, place, isUnfinished, source };
     }),
   );
 }
@@ -104,6 +117,12 @@ function problemAt(
       };
     }
     case "Listed":
+      if (declaration?.isUnfinished === true)
+        return {
+          reason: "VolumeIncomplete",
+          message: `volume ${name} of pool ${pool} is still being copied`,
+          remedy: "wait until the copy is complete",
+        };
       // Without a declaration nothing would be created in place of what is gone.
       if (known.looks.get(place.path)?.kind !== "Missing" || declaration === undefined) return undefined;
       return {
@@ -119,6 +138,24 @@ function problemAt(
   }
 }
 
+/**
+ * An empty volume in place of one that the running guest still writes to would be the end of its data; one that is made
+ * from another is meant to begin anew.
+ */
+function stillHeld({ volume }: PlacedVolume): Partial<VolumeProblem> {
+  return {
+    message:
+      `volume ${volume.name} of pool ${volume.pool} does not exist any more, and the running guest still has what was ` +
+      "in it: an empty one in its place would be the end of that",
+    remedy: "copy it out of the running guest, or power the guest off: then an empty volume is created",
+  };
+}
+
+function isHeld({ volume, place }: PlacedVolume, { held }: KnownVolumes): boolean {
+  const path = "path" in place ? place.path : undefined;
+  return held.volumes.has(`${volume.pool}/${volume.name}`) || (path !== undefined && held.paths.has(path));
+}
+
 /** How a declared volume comes to be: it is created, or what stands against that is mended first. */
 function creation(
   declaration: PlacedVolume,
@@ -126,6 +163,7 @@ function creation(
   above: readonly PlacedVolume[],
 ): Partial<VolumeProblem> {
   const { volume, source } = declaration;
+  if (source === undefined && isHeld(declaration, known)) return stillHeld(declaration);
   const ofSource = source && problemAt(source.name, source.place, known, undefined);
   if (source === undefined || ofSource === undefined) return { repair: { kind: "CreateVolume", volume } };
   const { message: why, remedy } = ofSource;

@@ -1,6 +1,12 @@
 import type { XmlElement, XmlNode } from "./element.ts";
 
-/** An element as text, which a parser reads as the same element: white space in texts and attributes included. */
+/** What XML cannot hold, not even as a reference: most control characters, halves of characters, two that are none. */
+const unwritable = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu;
+
+/**
+ * An element as text, which a parser reads as the same element: white space in texts and attributes included. Only what
+ * XML cannot hold becomes U+FFFD: libvirt would refuse all the rest with it.
+ */
 export function formatXml({ name, attributes, children }: XmlElement): string {
   const written = Object.entries(attributes).map(([key, value]) => ` ${key}="${escapeAttribute(value)}"`);
   const start = `${name}${written.join("")}`;
@@ -14,6 +20,7 @@ function formatNode(node: XmlNode): string {
 /** A carriage return as it is would be read as a line's end. */
 function escapeText(text: string): string {
   return text
+    .replaceAll(unwritable, "\uFFFD")
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")

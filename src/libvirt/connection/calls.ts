@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import { CallTimeoutError, ConnectionError, LibvirtError, ProtocolError } from "../errors.ts";
 import { MessageStatus, MessageType, encodeFrame } from "../protocol/frame.ts";
 import type { Frame } from "../protocol/frame.ts";
@@ -20,6 +21,13 @@ export const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** setTimeout takes a longer delay for 1 ms. */
 const LONGEST_TIMEOUT_MS = 0x7fff_ffff;
+
+/**
+ * Tells of each step of each call, as `{ procedure, step }`, whoever subscribes to it by `node:diagnostics_channel`:
+ * "begin" before it waits for its turn, "sent" once its bytes have been handed to the socket, "reply" before whoever
+ * waits for it learns of its reply. Costs nothing where nobody does.
+ */
+const steps = channel("libvirt:call");
 
 interface Call {
   readonly name: string;
@@ -71,6 +79,7 @@ export class Calls {
       reject,
       status: "Waiting",
     };
+    tell(call, "begin");
     this.#waiting.add(call);
     this.#sendNext();
     return (await this.#withDeadline(call, promise, options)) as R;
@@ -83,6 +92,7 @@ export class Calls {
       throw new ProtocolError(`a reply has the serial ${frame.serial}, which no call has`);
     }
     checkReply(frame, call);
+    tell(call, "reply");
     this.#inFlight.delete(frame.serial);
     if (call.status === "Sent") {
       settle(call, frame);
@@ -136,6 +146,7 @@ export class Calls {
       this.#inFlight.set(call.serial, call);
       call.status = "Sent";
       this.#write(call.frame);
+      tell(call, "sent");
     }
   }
 
@@ -146,6 +157,10 @@ export class Calls {
     } while (this.#lastSerial === 0 || this.#inFlight.has(this.#lastSerial));
     return this.#lastSerial;
   }
+}
+
+function tell({ name }: Call, step: "begin" | "sent" | "reply"): void {
+  if (steps.hasSubscribers) steps.publish({ procedure: name, step });
 }
 
 function encodeCall<A, R>(procedure: Procedure<A, R>, args: A, serial: number): Buffer {

@@ -26,7 +26,7 @@ export interface ConnectionOptions {
   readonly maxInFlight?: number;
   /**
    * The longest message to accept, in bytes; a longer one ends the connection. Its values take up to about ten times
-   * as much memory. Default 33554432, which is libvirt's own limit.
+   * as much memory, those of a list without content seventeen times. Default 33554432, which is libvirt's own limit.
    */
   readonly maxMessageBytes?: number;
   /** Gives up opening. Has no effect on a connection that is open. */

@@ -6,9 +6,10 @@ import { ConnectionOnDemand } from "./connection-on-demand.ts";
  *
  * - `Domain`: another job on the domain, and the hypervisor's process behind it.
  * - `Agent`: the guest's agent. A shutdown is answered when the guest is off.
- * - `Storage`: files and what they are on, such as a server that is away.
+ * - `Storage`: pools and volumes, and definitions that are checked against them.
+ * - `File`: the content of files, which may be on a server that is away.
  */
-export type WaitsFor = "Domain" | "Agent" | "Storage";
+export type WaitsFor = "Domain" | "Agent" | "Storage" | "File";
 
 /**
  * The connections of a session to one daemon: one for the events, one for calls that the daemon answers by itself, and
@@ -31,6 +32,7 @@ export class Connections {
       Domain: new ConnectionOnDemand(open),
       Agent: new ConnectionOnDemand(open),
       Storage: new ConnectionOnDemand(open),
+      File: new ConnectionOnDemand(open),
     };
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { preflight } from "../../../src/hypervisor/preflight/preflight.ts";
-import type { Caller } from "../../../src/hypervisor/momentary-domain.ts";
+import type { Caller } from "../../../src/hypervisor/caller.ts";
 import { parseXml } from "../../../src/hypervisor/xml/parse.ts";
 import { Heard } from "../../src/libvirt/heard.ts";
 import { startLibvirtd, type Libvirtd } from "../../support/libvirtd.ts";

@@ -7,7 +7,7 @@ import {
   FileHangsError,
   fileTimeoutMs,
 } from "../../../src/hypervisor/hanging-file.ts";
-import type { Caller } from "../../../src/hypervisor/momentary-domain.ts";
+import type { Caller } from "../../../src/hypervisor/caller.ts";
 
 /** A session that answers when it is told to. */
 function slow() {

@@ -27,7 +27,7 @@ const mark: fc.Arbitrary<RequestMark> = fc.record(
     inPlace: fc.boolean(),
     bootId: fc.uuid(),
     definition: fc.constantFrom("Applied", "RolledBack"),
-    owner: fc.stringMatching(/^[a-z0-9-]+\/[a-z0-9.-]+$/),
+    owner: fc.stringMatching(/^[a-z0-9-]+\/[a-z0-9][a-z0-9.-]*$/),
     request: fc.record(
       {
         restartGeneration: fc.maxSafeNat(),
@@ -122,6 +122,50 @@ for (const [sentence, xml] of foreign) {
     assert.equal(parseRequestMark(xml), undefined);
   });
 }
+
+/** A mark as this program writes it. */
+const written = requestMark({
+  attempt: "0".repeat(32),
+  cluster: "c",
+  resource: "u",
+  owner: "default/web-1",
+  request: { restartToken: "a", requestedAt: "2026-01-01T00:00:00.000Z" },
+  servedBefore: {},
+  startedAtMs: 0,
+}).xml;
+
+for (const [sentence, part, other] of [
+  // It would be nobody's, and a path that leads elsewhere in the API.
+  ["an owner without a name", 'owner="default/web-1"', 'owner="web-1"'],
+  ["an owner without a namespace", 'owner="default/web-1"', 'owner="/web-1"'],
+  ["an owner whose name leads elsewhere", 'owner="default/web-1"', 'owner="default/.."'],
+  ["an owner with more than a name", 'owner="default/web-1"', 'owner="default/web-1/status"'],
+  // The API server would refuse every status with such a time in it, and users would hear nothing any more.
+  ["a time that is none", 'requestedAt="2026-01-01T00:00:00.000Z"', 'requestedAt="yesterday"'],
+  ["a time of no year", 'startedAt="1970-01-01T00:00:00.000Z"', 'startedAt="9999-12-31T23:59:59-01:00"'],
+] as const) {
+  test(`a mark with ${sentence} is somebody else's`, () => {
+    assert.ok(parseRequestMark(written) !== undefined && written.includes(part));
+    assert.equal(parseRequestMark(written.replace(part, other)), undefined);
+  });
+}
+
+test("a time in somebody's own way of writing it is read as the API server takes it", () => {
+  const theirs = written.replace("2026-01-01T00:00:00.000Z", "2026-01-01t01:00:00,5+01:00");
+  assert.equal(parseRequestMark(theirs)?.request.requestedAt, "2026-01-01T00:00:00.500Z");
+});
+
+test("a mark is read again, however long the tokens are that somebody wrote into the status", () => {
+  const token = "<".repeat(500_000);
+  const mark = parseRequestMark(written);
+  assert.ok(mark !== undefined);
+  const { xml } = requestMark({
+    ...mark,
+    request: { ...mark.request, restartToken: token, joinedTokens: Array.from({ length: 10 }, () => token) },
+    servedBefore: { observedRestartToken: token },
+  });
+  assert.equal(parseRequestMark(xml)?.attempt, mark.attempt);
+});
 
 test("every attempt's boot mark has a namespace of its own: nobody takes another's mark for his", () => {
   fc.assert(

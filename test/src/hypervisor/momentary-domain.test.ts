@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { CallTimeoutError, ErrorCode, LibvirtError, type ErrorCodeName, type Procedure } from "libvirt";
+import type { Caller } from "../../../src/hypervisor/caller.ts";
 import {
   MomentaryDomainError,
   removeLeftover,
   withMomentaryDomain,
-  type Caller,
 } from "../../../src/hypervisor/momentary-domain.ts";
 import { metadataOf } from "../../../src/hypervisor/metadata.ts";
 import { at, textOf } from "../../../src/hypervisor/xml/element.ts";

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterEach, beforeEach, describe, it } from "node:test";
 
 import * as fc from "fast-check";
@@ -213,6 +214,38 @@ describe("a call", () => {
     const next = connection.call(connectGetHostname, {});
     await client.answer(connectGetHostname, { hostname: "host" });
     assert.deepEqual(await next, { hostname: "host" });
+  });
+});
+
+describe("the channel libvirt:call", () => {
+  it("tells when a call begins, when it was sent, and its reply before whoever waits for it", async () => {
+    const { connection, client } = await open({ maxInFlight: 1 });
+    const told: string[] = [];
+    const listen = (message: unknown) => {
+      const { procedure, step } = message as { procedure: string; step: string };
+      told.push(`${procedure} ${step}`);
+    };
+    subscribe("libvirt:call", listen);
+    try {
+      const hostname = connection.call(connectGetHostname, {}).then(() => told.push("answered"));
+      const state = connection.call(domainGetState, { dom, flags: 0 });
+      await client.answer(connectGetHostname, { hostname: "host" });
+      await hostname;
+      await client.answer(domainGetState, { state: 1, reason: 1 });
+      await state;
+    } finally {
+      unsubscribe("libvirt:call", listen);
+    }
+    const [first, second] = [connectGetHostname.name, domainGetState.name];
+    assert.deepEqual(told, [
+      `${first} begin`,
+      `${first} sent`,
+      `${second} begin`,
+      `${first} reply`,
+      `${second} sent`,
+      "answered",
+      `${second} reply`,
+    ]);
   });
 });
 

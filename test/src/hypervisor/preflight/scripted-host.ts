@@ -1,5 +1,5 @@
 import { ErrorCode, LibvirtError, type ErrorCodeName } from "libvirt";
-import type { Caller } from "../../../../src/hypervisor/momentary-domain.ts";
+import type { Caller } from "../../../../src/hypervisor/caller.ts";
 
 /** How a procedure is answered, by libvirt's name of it; what it throws is the refusal. */
 export type Answers = Readonly<Record<string, (args: never) => unknown>>;

@@ -107,3 +107,17 @@ describe("a text that is no XML to be read", () => {
     parseXml(`<a>${"<b/>".repeat(xmlBounds.elements - 1)}</a>`);
   });
 });
+
+test("any text can be written; what XML cannot hold becomes U+FFFD", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), (any) => {
+      const { attributes, children } = parseXml(formatXml(element("a", { any }, any === "" ? [] : [any])));
+      const expected = any.replaceAll(/[^\t\n\r -\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, "\uFFFD");
+      assert.deepEqual([attributes["any"], children[0] ?? ""], [expected, expected]);
+    }),
+  );
+  assert.equal(
+    formatXml(element("a", { b: "\0\u001B\uD800\uFFFE\t🚀" })),
+    '<a b="\uFFFD\uFFFD\uFFFD\uFFFD&#9;🚀"/>',
+  );
+});

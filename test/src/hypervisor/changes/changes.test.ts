@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
-import { additions } from "../../../../src/hypervisor/definition/additions/additions.ts";
-import { changesBetween } from "../../../../src/hypervisor/definition/changes.ts";
+import { additions } from "../../../../src/hypervisor/changes/additions/additions.ts";
+import { changesBetween } from "../../../../src/hypervisor/changes/changes.ts";
 import { childElements, element, type XmlElement } from "../../../../src/hypervisor/xml/element.ts";
 import { formatXml } from "../../../../src/hypervisor/xml/format.ts";
 import { parseXml } from "../../../../src/hypervisor/xml/parse.ts";
@@ -406,16 +406,18 @@ describe("a sentence", () => {
       ),
       ["graphics vnc: password changed"],
     );
+    const commandLine = (token: string) => `<os><cmdline>quiet token=${token}</cmdline></os>`;
+    assert.deepEqual(changes(commandLine("a"), commandLine("b")), ["kernel command line changed"]);
   });
 
   test("is of 256 characters at most and shows where long values differ", () => {
-    const line = (end: string) => `<os><cmdline>${"console=ttyS0 ".repeat(50)}${end}</cmdline></os>`;
+    const line = (end: string) => `<os><kernel>${"/boot".repeat(100)}/${end}</kernel></os>`;
     const [sentence = ""] = changes(line("quiet"), line("debug"));
     assert.ok(sentence.length <= 256, sentence);
-    assert.match(sentence, /^kernel command line ….*quiet -> ….*debug$/);
+    assert.match(sentence, /^kernel ….*quiet -> ….*debug$/);
     const [added = ""] = changes("", line("quiet"));
     assert.ok(added.length <= 256, added);
-    assert.match(added, /^kernel command line console.*… added$/);
+    assert.match(added, /^kernel \/boot.*… added$/);
   });
 });
 

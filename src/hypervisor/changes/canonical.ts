@@ -8,15 +8,15 @@ import {
   type XmlNode,
 } from "../xml/element.ts";
 import { withMemoryOfStart } from "./memory.ts";
-import { sizeInWords } from "./quantity.ts";
+import { sizeInWords } from "../quantity.ts";
 
 /** Attributes that are sizes where their element has a unit. */
 const sizeAttributes = new Set(["memory", "size"]);
 
 /**
- * A domain's XML in a form in which what means the same is the same: sizes in words instead of in units and rounded as a start
- * rounds them, lists whose
- * order is their meaning as one text, and disks that libvirt lays a temporary file over as they are configured.
+ * A domain's XML in a form in which what means the same is the same: sizes in words instead of in units and rounded as
+ * a start rounds them, lists whose order is their meaning as one text, and disks that libvirt lays a temporary file over
+ * as they are configured.
  */
 export function canonical(domain: XmlElement): XmlElement {
   return {

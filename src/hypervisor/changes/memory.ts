@@ -1,5 +1,5 @@
 import { at, attribute, childElements, textOf, type XmlElement, type XmlNode } from "../xml/element.ts";
-import { inBytes } from "./quantity.ts";
+import { inBytes } from "../quantity.ts";
 
 /** Elements below the domain's whose sizes are in KiB where they name no unit. */
 const sizes = new Set(["memory", "currentMemory", "maxMemory"]);

@@ -1,4 +1,6 @@
-import { at, attribute, childElements, textOf } from "../../xml/element.ts";
+import { isBootMarkUri } from "../../marks.ts";
+import { metadataOf } from "../../metadata.ts";
+import { at, attribute, textOf } from "../../xml/element.ts";
 import type { Place } from "../difference.ts";
 import { enclosing, type Addition } from "./addition.ts";
 
@@ -108,11 +110,8 @@ function isBallooned({ parent, next }: Place): boolean {
 }
 
 function isMarked({ parent }: Place): boolean {
-  return childElements(at(parent?.running, "metadata")).some(({ attributes }) =>
-    Object.entries(attributes).some(
-      ([name, value]) => name.startsWith("xmlns") && value.startsWith("https://warmboot.dev/boot/"),
-    ),
-  );
+  const entries = parent?.running === undefined ? [] : metadataOf(parent.running);
+  return entries.some(({ uri }) => isBootMarkUri(uri));
 }
 
 function isAllOnBothSides({ running, next }: Place): boolean {

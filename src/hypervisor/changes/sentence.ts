@@ -1,10 +1,8 @@
+import { longestListed } from "../../../crds/machine.ts";
 import { attribute, childElements, textOf, type XmlElement } from "../xml/element.ts";
 import { pathOf, type Difference, type Place } from "./difference.ts";
 import { identityOf, keyOf } from "./identity.ts";
 import { diskLocation, interfaceLocation } from "./location.ts";
-
-/** No sentence is longer, in characters. */
-export const longestSentence = 256;
 
 /** What a person calls it; everything else is called by its path. */
 const names: ReadonlyMap<string, string> = new Map([
@@ -41,8 +39,8 @@ const secrets: readonly RegExp[] = [
   /^devices\/disk\/.*source@query$/,
   /^launchSecurity\/(session|dhCert)#$/,
   // Passwords of machines are handed over in these.
-  /^sysinfo\/(entry|oemStrings\/entry)#$/,
-  /^os\/init(arg|env)#$/,
+  /^sysinfo\/(entry|system\/entry|oemStrings\/entry)#$/,
+  /^os\/(cmdline|initarg|initenv)#$/,
   /^qemu:commandline#$/,
 ];
 
@@ -53,7 +51,7 @@ const diskSource =
 /** The same for what an interface is connected to. */
 const interfaceSource = /^devices\/interface(@type|\/source|\/source@(network|bridge|dev|mode))$/;
 
-/** A difference as a person would say it, in at most {@link longestSentence} characters. */
+/** A difference as a person would say it, in at most {@link longestListed} characters. */
 export function sentenceOf(difference: Difference): string {
   const path = pathOf(difference);
   const device = enclosingDevice(difference.place);
@@ -84,12 +82,12 @@ function movedSentence(path: string, device: Place): string | undefined {
 function valueSentence(subject: string, running: string | undefined, next: string | undefined): string {
   const only = running === undefined ? "added" : "removed";
   if (running !== undefined && next !== undefined) {
-    const room = longestSentence - Math.min(subject.length, 120) - " -> ".length - 2;
+    const room = longestListed - Math.min(subject.length, 120) - " -> ".length - 2;
     const [from, to] = shorten(running, next, Math.floor(room / 2));
     return fit(`${clip(subject, 120)} ${from === "" ? '""' : from} -> ${to === "" ? '""' : to}`);
   }
   const value = running ?? next ?? "";
-  const room = longestSentence - only.length - 2;
+  const room = longestListed - only.length - 2;
   return fit(`${clip([subject, value].filter((word) => word !== "").join(" "), room)} ${only}`);
 }
 
@@ -105,7 +103,7 @@ function shorten(from: string, to: string, room: number): [string, string] {
 }
 
 function fit(sentence: string): string {
-  return clip(onOneLine(sentence), longestSentence);
+  return clip(onOneLine(sentence), longestListed);
 }
 
 function clip(text: string, room: number): string {

@@ -1,0 +1,211 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Session, procedures, type ListedDomain } from "libvirt";
+import type { VirtualMachine } from "../../crds/virtual-machine.ts";
+import { parseVirtualMachine } from "../../crds/virtual-machine.ts";
+import { KubernetesClient } from "../../src/kubernetes/client.ts";
+import { hasReason, UnreachableError } from "../../src/kubernetes/errors.ts";
+import { Reflector } from "../../src/kubernetes/reflector.ts";
+import { keyOf, type KubernetesObject, type ResourceType } from "../../src/kubernetes/resource.ts";
+import type { ApiServer } from "../support/apiserver.ts";
+import { startLibvirtd, type Driver, type Libvirtd } from "../support/libvirtd.ts";
+import type { Heard } from "./account.ts";
+
+/** The kind of the resources. */
+export const virtualMachines: ResourceType = {
+  group: "warmboot.dev",
+  version: "v1alpha1",
+  kind: "VirtualMachine",
+  plural: "virtualmachines",
+};
+
+/** The resources as the runner itself sees them, for all cases at once. */
+export class Resources implements AsyncDisposable {
+  readonly #client: KubernetesClient;
+  readonly #reflector: Reflector<KubernetesObject>;
+  readonly #ending = new AbortController();
+  readonly #running: Promise<void>;
+  #change = Promise.withResolvers<void>();
+
+  private constructor(client: KubernetesClient) {
+    this.#client = client;
+    this.#reflector = new Reflector({
+      client,
+      type: virtualMachines,
+      onEvent: () => {
+        this.#change.resolve();
+        this.#change = Promise.withResolvers();
+      },
+    });
+    this.#running = this.#reflector.run(this.#ending.signal);
+  }
+
+  /** Begins to watch, as the administrator. */
+  static async of(api: ApiServer): Promise<Resources> {
+    const resources = new Resources(await KubernetesClient.load({ path: api.kubeconfig }));
+    await resources.#reflector.synced();
+    return resources;
+  }
+
+  /** Resolves to the resource once it fits; to undefined where the signal aborts before. */
+  async until(
+    key: string,
+    fits: (resource: VirtualMachine) => boolean,
+    signal: AbortSignal,
+  ): Promise<VirtualMachine | undefined> {
+    const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+    while (!signal.aborted) {
+      const change = this.#change.promise;
+      const resource = this.get(key);
+      if (resource !== undefined && fits(resource)) return resource;
+      await Promise.race([change, aborted]);
+    }
+    return undefined;
+  }
+
+  /** The resource as the API server was last seen to have it. */
+  get(key: string): VirtualMachine | undefined {
+    const object = this.#reflector.store.get(key);
+    const parsed = object && parseVirtualMachine(object);
+    return parsed?.kind === "Valid" ? parsed.virtualMachine : undefined;
+  }
+
+  /** As the API server has it now, whatever the watch has told yet. */
+  async read(key: string): Promise<VirtualMachine> {
+    const [namespace = "", name = ""] = key.split("/");
+    const object = await this.#insist(() => this.#client.get(virtualMachines, { namespace, name }));
+    const parsed = parseVirtualMachine(object);
+    if (parsed.kind === "Invalid") throw new Error(`${key}: ${parsed.message}`);
+    return parsed.virtualMachine;
+  }
+
+  async create(namespace: string, name: string, spec: object): Promise<string> {
+    const object = { metadata: { namespace, name }, spec };
+    await this.#insist(
+      () => this.#client.create<KubernetesObject & { spec: object }>(virtualMachines, object),
+      "AlreadyExists",
+    );
+    return keyOf(object);
+  }
+
+  async changeSpec(namespace: string, name: string, spec: object): Promise<void> {
+    await this.#insist(() => this.#client.mergePatch(virtualMachines, { namespace, name }, { spec }));
+  }
+
+  async delete(namespace: string, name: string): Promise<void> {
+    await this.#insist(() => this.#client.delete(virtualMachines, { namespace, name }), "NotFound");
+  }
+
+  /** An API server that is killed by a case is back soon; what it has done before, it refuses to do again. */
+  async #insist<T>(request: () => Promise<T>, done?: "AlreadyExists" | "NotFound"): Promise<T | undefined> {
+    for (;;) {
+      try {
+        return await request();
+      } catch (error) {
+        if (done !== undefined && hasReason(error, done)) return undefined;
+        if (!(error instanceof UnreachableError)) throw error;
+        // It tells nobody when it is back: one asks.
+        await delay(100);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.#running;
+    await this.#client.close();
+  }
+}
+
+/** Where the cases of one worker happen, one after the other: a libvirtd and a namespace of its own. */
+export class Place implements AsyncDisposable {
+  readonly namespace: string;
+  readonly libvirtd: Libvirtd;
+  readonly resources: Resources;
+  readonly #witnesses: Readonly<Record<Driver, Witness>>;
+
+  private constructor(namespace: string, libvirtd: Libvirtd, resources: Resources) {
+    this.namespace = namespace;
+    this.libvirtd = libvirtd;
+    this.resources = resources;
+    this.#witnesses = { test: new Witness(libvirtd.uri("test")), qemu: new Witness(libvirtd.uri("qemu")) };
+  }
+
+  static async start(api: ApiServer, resources: Resources, namespace: string): Promise<Place> {
+    await api.kubectl("create", "namespace", namespace);
+    const place = new Place(namespace, await startLibvirtd(), resources);
+    await Promise.all(Object.values(place.#witnesses).map((witness) => witness.connected()));
+    await place.clear("test");
+    return place;
+  }
+
+  witness(driver: Driver): Witness {
+    return this.#witnesses[driver];
+  }
+
+  /** Nothing of a case is left for the next one, nor of what came with libvirt's test driver. */
+  async clear(driver: Driver): Promise<void> {
+    const { session } = this.witness(driver);
+    for (const dom of await session.listDomains()) {
+      if (dom.id !== undefined) await session.call(procedures.domainDestroyFlags, { dom, flags: 0 });
+      // One that was transient is gone by now.
+      await session.call(procedures.domainUndefineFlags, { dom, flags: 0 }).catch(() => {});
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(Object.values(this.#witnesses).map((witness) => witness.session.close()));
+    await this.libvirtd.close();
+  }
+}
+
+/**
+ * A session of the runner's own that hears of domains what libvirt tells everybody. libvirt's test driver forgets its
+ * domains once nobody is connected: this keeps them.
+ */
+export class Witness {
+  readonly session: Session;
+  readonly #heard = new Map<string, Heard[]>();
+  readonly #connected = Promise.withResolvers<void>();
+  #change = Promise.withResolvers<void>();
+
+  constructor(uri: string) {
+    this.session = new Session(uri, {
+      listener: (event) => {
+        if (event.type === "Connected") this.#connected.resolve();
+        if (event.type === "AgentLifecycle")
+          this.#note(event.domain.name, `Agent ${event.state}`, event.receivedAtMs);
+        if (event.type === "Lifecycle")
+          this.#note(event.domain.name, `${event.event} ${event.detail}`, event.receivedAtMs);
+        if (event.type === "Reboot") this.#note(event.domain.name, "Reboot", event.receivedAtMs);
+      },
+    });
+    this.session.start();
+  }
+
+  async connected(): Promise<void> {
+    await this.#connected.promise;
+  }
+
+  /** Resolves when it hears something of a domain, or has heard it. */
+  async until(name: string, what: string): Promise<void> {
+    while (!this.heard(name).some((heard) => heard.what === what)) await this.#change.promise;
+  }
+
+  /** What it has heard of a domain. */
+  heard(name: string): Heard[] {
+    const heard = this.#heard.get(name) ?? [];
+    this.#heard.set(name, heard);
+    return heard;
+  }
+
+  #note(name: string, what: string, atMs: number): void {
+    this.heard(name).push({ what, atMs });
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  /** The domain as libvirt has it now. */
+  async find(name: string): Promise<ListedDomain | undefined> {
+    return (await this.session.listDomains()).find((domain) => domain.name === name);
+  }
+}
