@@ -12,19 +12,23 @@ import { ConnectionOnDemand } from "./connection-on-demand.ts";
 export type WaitsFor = "Domain" | "Agent" | "Storage" | "File";
 
 /**
- * The connections of a session to one daemon: one for the events and for calls that the daemon answers by itself, and
+ * The connections of a session to one daemon: one for the events, one for calls that the daemon answers by itself, and
  * one for each thing that calls wait for. A connection carries few unanswered calls, so that some that hang would
  * otherwise take the places of all others: guests' agents that hang must not hold up what ends their guests, nor must
  * storage that hangs.
+ *
+ * Events come alone, as libvirtd frees the registrations of a client that has gone twice at once where a worker still
+ * carries out a call of the same connection: killing a client that had both made it die once in a hundred times (9.0.0).
  */
 export class Connections {
   /** Lives as long as the session is connected; the others are opened when they are needed. */
   readonly main: Connection;
-  readonly #others: Readonly<Record<WaitsFor, ConnectionOnDemand>>;
+  readonly #others: Readonly<Record<WaitsFor | "Nothing", ConnectionOnDemand>>;
 
   constructor(main: Connection, open: (signal: AbortSignal) => Promise<Connection>) {
     this.main = main;
     this.#others = {
+      Nothing: new ConnectionOnDemand(open),
       Domain: new ConnectionOnDemand(open),
       Agent: new ConnectionOnDemand(open),
       Storage: new ConnectionOnDemand(open),
@@ -33,8 +37,8 @@ export class Connections {
   }
 
   /** The one for calls that wait for this. */
-  for(waitsFor: WaitsFor | undefined): Connection | ConnectionOnDemand {
-    return waitsFor === undefined ? this.main : this.#others[waitsFor];
+  for(waitsFor: WaitsFor | "Nothing" = "Nothing"): ConnectionOnDemand {
+    return this.#others[waitsFor];
   }
 
   /** Ends all of them. Never rejects. */

@@ -150,12 +150,17 @@ export class ScriptedClient {
   readonly #socket: Socket;
   readonly #frames = new Inbox<Frame>();
   readonly #ended = Promise.withResolvers<void>();
+  readonly #awaitingPong: (() => void)[] = [];
 
   constructor(socket: Socket) {
     this.#socket = socket;
     const splitter = new FrameSplitter();
     socket.on("data", (chunk: Buffer) =>
-      splitter.split(chunk, (frame) => this.#frames.put({ ...frame, payload: Buffer.from(frame.payload) })),
+      splitter.split(chunk, (frame) => {
+        if (!this.#isAwaitedPong(frame)) {
+          this.#frames.put({ ...frame, payload: Buffer.from(frame.payload) });
+        }
+      }),
     );
     socket.on("error", () => {});
     socket.on("close", () => this.#ended.resolve());
@@ -228,6 +233,14 @@ export class ScriptedClient {
     );
   }
 
+  /** Resolves once the client has read all that was written to it, also while calls are being answered by rules. */
+  async hasRead(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#awaitingPong.push(resolve);
+    this.ping();
+    await promise;
+  }
+
   /** Answers what every connection begins with. */
   async open(): Promise<void> {
     await this.answer(opening.authList, { types: [0] });
@@ -265,6 +278,15 @@ export class ScriptedClient {
 
   write(bytes: Uint8Array): void {
     this.#socket.write(bytes);
+  }
+
+  #isAwaitedPong({ program, procedure }: Frame): boolean {
+    if (program !== Program.Keepalive || procedure !== KeepaliveProcedure.Pong) {
+      return false;
+    }
+    const resolve = this.#awaitingPong.shift();
+    resolve?.();
+    return resolve !== undefined;
   }
 
   /** Ends the connection after what was written. */

@@ -248,7 +248,7 @@ describe("an event", () => {
     client.event(events.blockJob, { callbackId, dom, dst: "vda", type: 2, status: 3 });
     client.event(events.pmWakeup, { callbackId, reason: 0, dom });
     client.event(events.pmSuspend, { callbackId, reason: 0, dom });
-    await heard.session.call(procedures.connectGetHostname, {});
+    await client.hasRead();
     const told = heard.pending.map((event) => {
       const { receivedAtMs, ...rest } = event;
       assert.ok(receivedAtMs <= performance.now());
@@ -289,7 +289,7 @@ describe("an event", () => {
     client.event(hostEvents.secretLifecycle, { ...about, secret, event: 1 });
     client.event(hostEvents.secretLifecycle, { ...about, secret, event: 77 });
     client.event(hostEvents.secretValueChanged, { callbackId: 1, secret });
-    await heard.session.call(procedures.connectGetHostname, {});
+    await client.hasRead();
     const told = heard.pending.map((event) => {
       assert.equal(event.type, "HostChange");
       const { object, name, event: what } = event;
@@ -322,10 +322,23 @@ describe("an event", () => {
     await connected.promise;
     client.event(events.lifecycle, { callbackId: 0, dom, event: 5, detail: 1 });
     client.event(events.reboot, { callbackId: 0, dom });
-    await session.call(procedures.connectGetHostname, {});
+    await client.hasRead();
     assert.deepEqual(told, ["Connected", "Lifecycle", "Reboot"]);
     assert.equal(surfaced.mock.callCount(), 3);
     assert.throws(() => surfaced.mock.calls[0]?.arguments[0]?.(), /a faulty listener/);
+  });
+});
+
+describe("a call that waits for nothing", () => {
+  it("goes over another connection than the events: libvirtd may die when a client that had both is gone", async () => {
+    await using heard = hear();
+    await serveNext(rule(procedures.domainGetState, () => new Refusal(NO_SUPPORT)));
+    await heard.next("Connected");
+    const asked = heard.session.call(procedures.domainGetState, { dom, flags: 0 });
+    const second = await daemon.accept();
+    await second.open();
+    await second.answer(procedures.domainGetState, { state: 1, reason: 1 });
+    assert.deepEqual(await asked, { state: 1, reason: 1 });
   });
 });
 
@@ -342,7 +355,9 @@ describe("a call that waits for a domain", () => {
     const second = await daemon.accept();
     await second.open();
     const { serial } = await second.nextCall(procedures.domainReset);
-    await heard.session.call(procedures.connectGetHostname, {});
+    const asked = heard.session.call(procedures.connectGetHostname, {});
+    await serveNext();
+    await asked;
     second.reply(procedures.domainReset, serial, {});
     await second.answer(procedures.domainReset, {});
     await Promise.all(hanging);
@@ -462,11 +477,16 @@ describe("a session that has lost its connection", () => {
     const { session } = heard;
     const notConnected = { name: "ConnectionError", kind: "NotConnected", sent: false };
     await assert.rejects(session.call(procedures.connectGetHostname, {}), notConnected);
-    const client = await serveNext(rule(procedures.domainReset, () => undefined));
+    const client = await serveNext();
     await heard.next("Connected");
     const interrupted = session.call(procedures.domainReset, { dom, flags: 0 });
-    client.end();
-    await assert.rejects(interrupted, { name: "ConnectionError", kind: "Disconnected", sent: true });
+    await serveNext(
+      rule(procedures.domainReset, () => {
+        client.end();
+        return undefined;
+      }),
+    );
+    await assert.rejects(interrupted, { name: "ConnectionError", kind: "Closed", sent: true });
     const { error } = await heard.next("Disconnected");
     await assert.rejects(session.call(procedures.connectGetHostname, {}), { ...notConnected, cause: error });
     assert.equal(session.state.status, "Waiting");
