@@ -348,8 +348,8 @@ export function needsPreflight(attempt: Attempt, now: Instant): boolean {
 }
 
 /** Whether libvirt would not start the domain, or what that called for could not be done yet. */
-export function wasStartRefused({ refusal, marked }: Attempt): boolean {
-  return marked && refusal !== undefined && effectsOfStart.has(refusal.effect);
+export function wasStartRefused({ refusal, stage }: Attempt): boolean {
+  return stage === "Starting" && refusal !== undefined && effectsOfStart.has(refusal.effect);
 }
 
 const effectsOfStart: ReadonlySet<Effect["kind"]> = new Set(["Start", "Repair", "RollBack"]);

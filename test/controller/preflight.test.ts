@@ -301,6 +301,19 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.deepEqual(world.hypervisor.running?.startedWith.without, []);
   });
 
+  test("is told by another process where a boot that was to reboot in place had to be started", async () => {
+    const restartPolicy = { onUnavailableVolume: "Detach", soft: { via: "Reboot" } };
+    const world = await settledWorld({ restartPolicy }, { guest: { kind: "Deaf" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    world.hypervisor.host.lacks = [diskMissing];
+    world.crashAtPoint = 3;
+    world.hypervisor.stop("Destroyed");
+    await world.settle();
+    assert.deepEqual(world.hypervisor.running?.startedWith.without, ["vdb"]);
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+  });
+
   test("is still told when a request ends that never came to anything", async () => {
     for (const marks of ["Domain", "None"]) {
       const world = await requested(
@@ -551,6 +564,22 @@ describe("a definition", () => {
     assert.equal(effects(world), "Define Mark Destroy Start Settle");
     assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
     assert.equal(world.hypervisor.nextMark?.definition, "Applied");
+  });
+
+  test("is applied before the power is cut, also where a repair could not be sent at first", async () => {
+    const world = await settledWorld(defined("second", { restartPolicy: { soft: { via: "Reboot" } } }), {
+      guest: { kind: "Deaf" },
+    });
+    world.hypervisor.faults.push({ effect: "Repair", fault: { kind: "NotSent", message: "as planned" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(60_000);
+    const { host } = world.hypervisor;
+    host.lacks = [networkInactive];
+    host.refusedRepairs.set("StartNetwork lab", "bridge virbr7 is taken");
+    await world.settle(90_000);
+    host.lacks = [];
+    await world.settle();
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
   });
 
   test("that libvirt refuses at first is applied all the same before the power is cut", async () => {

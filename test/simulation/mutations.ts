@@ -85,8 +85,9 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a running domain is taken for the new boot: the domain ID would do",
     file: "controller/boot.ts",
-    find: 'return isNew ? "New" : "Old";',
-    replace: 'return isNew || attempt.domainId !== domain.id ? "New" : "Old";',
+    find: 'return attempt.recordIn === "Domain" ? bootByMarks(attempt, marks) : bootByEvents(attempt, domain);',
+    replace:
+      'return attempt.recordIn === "Domain" && attempt.domainId === domain.id ? bootByMarks(attempt, marks) : "New";',
   },
   {
     defect: "a request that arrives after the guest has stopped is taken for served",

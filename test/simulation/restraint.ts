@@ -77,7 +77,7 @@ export class Restraint {
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);
     // What is marked anew is another attempt to libvirt, and so is a start of what was mended or put back.
-    const isDone = outcome.kind === "Done" && ["Mark", "Repair"].includes(effect.kind);
+    const isDone = outcome.kind === "Done" && ["Mark", "Repair", "Define"].includes(effect.kind);
     if (isDone || effect.kind === "RollBack") this.#refusedAtMs.clear();
   }
 
