@@ -111,19 +111,16 @@ export interface AttemptSubject
 }
 
 /**
- * What a rule that applies answers: a verdict, with the attempt where the rule changes it; or only a changed
- * attempt, which goes through the rules again.
+ * What a rule that applies answers: a verdict, with the attempt where the rule changes it; or only an attempt, which
+ * goes through the rules about attempts, from the first one on.
  */
 export type Ruling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attempt };
 
 /** A small named rule: it answers where it applies, and the first answer counts. */
 export type Rule<S, R> = (subject: S) => R | undefined;
 
-/** What a rule about a resource as a whole answers: a verdict, or an attempt for the rules about attempts. */
-export type ResourceRuling = { verdict: Verdict; attempt?: Attempt } | { attempt: Attempt };
-
 /** A rule about a resource as a whole. */
-export type ResourceRule = Rule<Subject, ResourceRuling>;
+export type ResourceRule = Rule<Subject, Ruling>;
 
 /** A rule about a restart under way. */
 export type AttemptRule = Rule<AttemptSubject, Ruling>;

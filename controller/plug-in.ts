@@ -1,4 +1,4 @@
-import type { ResourceRuling, Subject } from "./decision.ts";
+import type { Ruling, Subject } from "./decision.ts";
 
 /** How long to wait before a disk that libvirt would not plug in is tried again, in milliseconds. */
 const againMs = 600_000;
@@ -7,13 +7,7 @@ const againMs = 600_000;
  * A disk that the running boot was started without comes back as soon as it can be had, where libvirt can plug it in;
  * otherwise the next restart brings it.
  */
-export function plugIn({
-  virtualMachine,
-  domain,
-  attempt,
-  plugInsAtMs,
-  now,
-}: Subject): ResourceRuling | undefined {
+export function plugIn({ virtualMachine, domain, attempt, plugInsAtMs, now }: Subject): Ruling | undefined {
   if (attempt !== undefined || domain.kind !== "Present" || domain.domain.state !== "Running")
     return undefined;
   const { absentDisks = [], findings } = domain.next ?? {};

@@ -2,7 +2,7 @@ import { longestFindingText, mostListed, type DetachedVolume } from "../crds/mac
 import { shortened } from "../crds/shortened.ts";
 import { annotations } from "../crds/virtual-machine.ts";
 import { endsInPlace, inStage, needsPreflight, type Attempt, type TriedRepair } from "./attempt.ts";
-import type { AttemptSubject, ResourceRuling, Ruling, Subject, Verdict } from "./decision.ts";
+import type { AttemptSubject, Ruling, Subject, Verdict } from "./decision.ts";
 import { repairKey, repairing, type Finding, type Repair } from "./finding.ts";
 import { lookAgainMs } from "./obstacle.ts";
 import { names } from "./request.ts";
@@ -44,7 +44,7 @@ function leavesOutMore({ leftOut: before }: Attempt, leftOut: readonly DetachedV
 }
 
 /** A domain that is not there is defined as its resource says, once all is there that its start needs. */
-export function defineMissing(subject: Subject): ResourceRuling | undefined {
+export function defineMissing(subject: Subject): Ruling | undefined {
   const { attempt, definition, domain, now } = subject;
   if (domain.kind !== "Missing" || attempt === undefined || definition.kind !== "Given") return undefined;
   // What it was marked with is gone together with it.

@@ -3,7 +3,7 @@ import { parseTimestamp } from "../crds/timestamp.ts";
 import { annotations } from "../crds/virtual-machine.ts";
 import { deadlineMs, type Failure } from "./attempt.ts";
 import { elderOf } from "./claim.ts";
-import type { ResourceRule, ResourceRuling, Subject } from "./decision.ts";
+import type { ResourceRule, Ruling, Subject } from "./decision.ts";
 import { domainReference } from "./domain-reference.ts";
 import type { Notice } from "./notice.ts";
 import { lookAgainMs } from "./obstacle.ts";
@@ -35,13 +35,13 @@ export const resourceRules: readonly ResourceRule[] = [
  * A new, restored or newly adopted resource restarts nothing by what it says already. What a deleted one of its
  * name had begun is brought to its end all the same.
  */
-function firstSight({ trigger, virtualMachine }: Subject): ResourceRuling | undefined {
+function firstSight({ trigger, virtualMachine }: Subject): Ruling | undefined {
   if (trigger.kind !== "FirstSight") return undefined;
   return { verdict: { kind: "Rebase", served: baseline(virtualMachine) } };
 }
 
 /** Git went back: the older state becomes the baseline. A restart under way is finished first. */
-function reverted({ trigger, attempt }: Subject): ResourceRuling | undefined {
+function reverted({ trigger, attempt }: Subject): Ruling | undefined {
   if (trigger.kind !== "Reverted" || attempt?.marked === true) return undefined;
   const notice: Notice = {
     type: "Normal",
@@ -53,7 +53,7 @@ function reverted({ trigger, attempt }: Subject): ResourceRuling | undefined {
 }
 
 /** A value that cannot be used is refused once. A restart under way is finished first. */
-function refused({ trigger, attempt }: Subject): ResourceRuling | undefined {
+function refused({ trigger, attempt }: Subject): Ruling | undefined {
   if (trigger.kind !== "Invalid" || attempt?.marked === true) return undefined;
   const { served, message } = trigger;
   const notice: Notice = {
@@ -66,7 +66,7 @@ function refused({ trigger, attempt }: Subject): ResourceRuling | undefined {
 }
 
 /** The request was taken back before anything was done; a guest that has been asked cannot be asked back. */
-function cancelled({ trigger, attempt }: Subject): ResourceRuling | undefined {
+function cancelled({ trigger, attempt }: Subject): Ruling | undefined {
   if (trigger.kind !== "Nothing" && trigger.kind !== "Cancelled") return undefined;
   if (attempt === undefined || attempt.touched) return undefined;
   const message = "the request was taken back before the guest was touched";
@@ -74,7 +74,7 @@ function cancelled({ trigger, attempt }: Subject): ResourceRuling | undefined {
 }
 
 /** A request that nothing could be done about for too long fails, so that whoever waits for it learns of it. */
-function overdue({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+function overdue({ virtualMachine, attempt, now }: Subject): Ruling | undefined {
   if (attempt === undefined || attempt.touched) return undefined;
   const deadline = deadlineMs(attempt, virtualMachine.spec.restartPolicy);
   if (deadline === undefined || now.monotonicMs < deadline) return undefined;
@@ -89,7 +89,7 @@ export function deadlineExceeded({ deadlineSeconds }: RestartPolicy, why: string
 }
 
 /** The connection tells when it is back. */
-function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undefined {
+function hypervisorUnreachable({ domain, now }: Subject): Ruling | undefined {
   if (domain.kind !== "Unreachable") return undefined;
   const { message, retryInMs } = domain;
   const untilMs = retryInMs === undefined ? undefined : now.monotonicMs + retryInMs;
@@ -97,19 +97,14 @@ function hypervisorUnreachable({ domain, now }: Subject): ResourceRuling | undef
 }
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */
-function domainGone({ domain, attempt, definition }: Subject): ResourceRuling | undefined {
+function domainGone({ domain, attempt, definition }: Subject): Ruling | undefined {
   if (domain.kind !== "Missing" || attempt?.touched !== true || definition.kind === "Given") return undefined;
   const message = "the domain was undefined while it was being restarted";
   return { verdict: { kind: "End", result: "Failed", reason: "DomainNotFound", message, evidence: [] } };
 }
 
 /** The domain is not there; libvirt tells when somebody defines it. */
-function domainNotFound({
-  domain,
-  virtualMachine,
-  attempt,
-  definition,
-}: Subject): ResourceRuling | undefined {
+function domainNotFound({ domain, virtualMachine, attempt, definition }: Subject): Ruling | undefined {
   if (domain.kind !== "Missing") return undefined;
   if (definition.kind === "Given") {
     if (attempt !== undefined) return undefined;
@@ -123,7 +118,7 @@ function domainNotFound({
 }
 
 /** Two resources for one domain would restart it twice: the older one has it. What was begun is finished. */
-function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): ResourceRuling | undefined {
+function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): Ruling | undefined {
   const elder = elderOf(virtualMachine, rivals);
   if (elder === undefined || attempt?.marked === true) return undefined;
   const { namespace, name } = elder.metadata;
@@ -132,7 +127,7 @@ function claimedByAnother({ virtualMachine, rivals, attempt }: Subject): Resourc
 }
 
 /** A restart that another cluster's controller has begun and not ended is that one's to end. */
-function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): ResourceRuling | undefined {
+function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): Ruling | undefined {
   if (attempt === undefined || attempt.marked || !hasMarks(domain)) return undefined;
   const mark = domain.marks.next;
   if (mark === undefined || mark.cluster === cluster || mark.result !== undefined) return undefined;
@@ -145,7 +140,7 @@ function claimedByAnotherCluster({ domain, attempt, cluster, now }: Subject): Re
 }
 
 /** What a refused mark has left on the domain is put back before the request fails. */
-function overdueHalfMarked({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+function overdueHalfMarked({ virtualMachine, attempt, now }: Subject): Ruling | undefined {
   if (attempt === undefined || attempt.marked || !attempt.touched) return undefined;
   const { restartPolicy } = virtualMachine.spec;
   const deadline = deadlineMs(attempt, restartPolicy);
@@ -155,14 +150,14 @@ function overdueHalfMarked({ virtualMachine, attempt, now }: Subject): ResourceR
 }
 
 /** Nothing is begun. What has been marked is finished: a guest that was stopped must not stay off. */
-function suspended({ virtualMachine, attempt }: Subject): ResourceRuling | undefined {
+function suspended({ virtualMachine, attempt }: Subject): Ruling | undefined {
   if (!virtualMachine.spec.suspend || attempt === undefined || attempt.marked) return undefined;
   const message = "spec.suspend is true: the restart waits";
   return { verdict: { kind: "Blocked", reason: "Suspended", message } };
 }
 
 /** A template that changes at every render must not restart the machine at every render. */
-function tooSoon({ virtualMachine, attempt, now }: Subject): ResourceRuling | undefined {
+function tooSoon({ virtualMachine, attempt, now }: Subject): Ruling | undefined {
   // Only what touched the domain counts: a request that failed while it waited must not make the next one wait.
   const lastRestart = virtualMachine.status.history?.find(({ method }) => method !== undefined);
   const { minIntervalSeconds } = virtualMachine.spec.restartPolicy;

@@ -190,6 +190,7 @@ const common: Readonly<Record<string, unknown>> = {
   callbackId: 1000,
   feature: 10,
   offset: 0n,
+  capacity: 4096n,
   size: 512,
   maxErrors: 8,
   nparams: 4,

@@ -59,7 +59,9 @@ async function rig(t: TestContext, options: RigOptions = {}): Promise<Rig> {
 }
 
 function started({ kubeconfig }: ApiProxy, namespace: string, isHasty = false): ControllerProcess {
-  const args = [kubeconfig, "--connect", site.libvirtd.uri("test"), "--namespace", namespace] as const;
+  // With definitions it reads ConfigMaps, too.
+  const flags = ["--connect", site.libvirtd.uri("test"), "--namespace", namespace, "--allow-definitions"];
+  const args = [kubeconfig, ...flags] as const;
   return isHasty ? startHastyController(haste, ...args) : startController(...args);
 }
 

@@ -134,7 +134,7 @@ describe("what others write, on a real API server and libvirt's test driver", ()
   });
 
   async function start(): Promise<void> {
-    controller = await installation.controller("test");
+    controller = await installation.controller("test", "--allow-definitions");
     died = controller.logged(() => false);
     died.catch(() => {});
   }

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { EventEmitter, on, once } from "node:events";
 import { createInterface } from "node:readline";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
@@ -47,8 +48,12 @@ export interface ControllerProcess extends AsyncDisposable {
 }
 
 /** Starts the controller of a hypervisor's domains, and resolves when it works. */
-export async function startedController(kubeconfig: string, uri: string): Promise<ControllerProcess> {
-  const controller = startController(kubeconfig, "--connect", uri);
+export async function startedController(
+  kubeconfig: string,
+  uri: string,
+  ...args: string[]
+): Promise<ControllerProcess> {
+  const controller = startController(kubeconfig, "--connect", uri, ...args);
   await controller.logged(({ msg }) => msg === "ready");
   return controller;
 }
@@ -56,6 +61,15 @@ export async function startedController(kubeconfig: string, uri: string): Promis
 /** Starts the controller; it ends with this process at the latest. */
 export function startController(kubeconfig: string, ...args: string[]): ControllerProcess {
   return launchController(kubeconfig, args, {});
+}
+
+/** Starts another version of the controller: the checkout in a directory, with its packages installed. */
+export function startControllerOf(
+  directory: string,
+  kubeconfig: string,
+  ...args: string[]
+): ControllerProcess {
+  return spawnController([join(directory, "src", "main.ts"), "--kubeconfig", kubeconfig, ...args]);
 }
 
 /** Starts the controller with further variables in its environment. */

@@ -10,8 +10,8 @@ export interface Installation extends AsyncDisposable {
   readonly libvirtd: Libvirtd;
   /** The controller's own. */
   readonly kubeconfig: string;
-  /** Starts a controller of a driver's domains, and resolves when it works. */
-  controller(driver: Driver): Promise<ControllerProcess>;
+  /** Starts a controller of a driver's domains with further arguments, and resolves when it works. */
+  controller(driver: Driver, ...args: string[]): Promise<ControllerProcess>;
   /** Ends both servers and removes their files; a controller ends by itself. */
   close(): Promise<void>;
 }
@@ -30,7 +30,7 @@ export async function startInstallation(): Promise<Installation> {
     api,
     libvirtd,
     kubeconfig,
-    controller: (driver) => startedController(kubeconfig, libvirtd.uri(driver)),
+    controller: (driver, ...args) => startedController(kubeconfig, libvirtd.uri(driver), ...args),
     close,
     [Symbol.asyncDispose]: close,
   };
