@@ -143,10 +143,10 @@ function detachedNow(observation: Observation, { verdict, attempt }: Decision): 
  * what a process that is gone has left out, nothing else does.
  */
 function leftOutBy(attempt: Attempt, { domain, virtualMachine }: Observation): DetachedVolume[] | undefined {
-  const { marked, recordIn, started, inPlace, leftOut, isInherited } = attempt;
+  const { marked, recordIn, started, inPlace, resetAt, leftOut, isInherited } = attempt;
   if (started !== undefined) return nonEmpty([...leftOut]);
   // Without marks, one that reboots in place is not told from one that follows it.
-  const isRebooted = inPlace && recordIn === "Status";
+  const isRebooted = (inPlace || resetAt !== undefined) && recordIn === "Status";
   const { status, spec } = virtualMachine;
   if (
     !marked ||

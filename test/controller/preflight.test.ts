@@ -301,6 +301,24 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.deepEqual(world.hypervisor.running?.startedWith.without, []);
   });
 
+  test("is still told when its boot is reset, without marks", async () => {
+    const restartPolicy = {
+      onUnavailableVolume: "Detach",
+      marks: "None",
+      hard: { via: "Reset" },
+      verifyGuest: { timeoutSeconds: 30 },
+    };
+    const world = await requested({ restartPolicy }, [diskMissing], true);
+    await world.settle();
+    world.hypervisor.guest = { kind: "Deaf" };
+    world.hypervisor.host.unpluggable.add("vdb");
+    world.hypervisor.host.lacks = [];
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.equal(lastRestart(world), "Failed Hard GuestNotReady");
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+  });
+
   test("is told by another process where a boot that was to reboot in place had to be started", async () => {
     const restartPolicy = { onUnavailableVolume: "Detach", soft: { via: "Reboot" } };
     const world = await settledWorld({ restartPolicy }, { guest: { kind: "Deaf" } });
@@ -579,6 +597,22 @@ describe("a definition", () => {
     await world.settle(90_000);
     host.lacks = [];
     await world.settle();
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
+  });
+
+  test("is applied to a domain that takes no marks any more, whose power is cut all the same", async () => {
+    const agent = { connectedAfterMs: 2000, answers: true, obeys: false };
+    const world = await settledWorld(defined("second", { restartPolicy: { soft: { via: "Reboot" } } }), {
+      guest: { kind: "Deaf", agent },
+    });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    world.restartController();
+    await world.settle(1000);
+    world.hypervisor.hangs = true;
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Hard");
+    assert.deepEqual(ends(world), ["Destroyed", undefined]);
     assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
   });
 

@@ -295,7 +295,11 @@ export class Ledger {
 
   /** Whether libvirt itself, or somebody who took the marks away, may have kept a guest from being started again. */
   get #mayBeUnstartable(): boolean {
-    return this.#isLeftConfigured || this.#anyOf(...refusals, ...lostEffects, ...reasonsForDoubt);
+    // A guest that is saved and restored may obey what it was asked before, and nobody knows that any more.
+    const isRestored = this.#anyOf("an operator saves it");
+    return (
+      isRestored || this.#isLeftConfigured || this.#anyOf(...refusals, ...lostEffects, ...reasonsForDoubt)
+    );
   }
 
   #nobodyLeftOff(): void {

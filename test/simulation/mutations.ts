@@ -470,8 +470,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the power is cut without a look at what the next start needs",
     file: "controller/hard-rules.ts",
-    find: "    preflightOfStart(subject) ??\n",
-    replace: "",
+    find: "const preflight = preflightOfStart(subject);",
+    replace: "const preflight = undefined;",
   },
   {
     defect: "a guest is asked anew without a look at what the next start needs",
@@ -560,7 +560,7 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a restart in place that ends in a power cycle applies no definition",
     file: "controller/hard-rules.ts",
-    find: "    defineForStart(subject) ??\n",
+    find: "    define ??\n",
     replace: "",
   },
   {
