@@ -90,11 +90,16 @@ export class WitnessedMachine {
     await this.#client.create<KubernetesObject>(virtualMachineResource, object);
   }
 
+  /** The token of the next request. */
+  get nextToken(): string {
+    // A word works once; numbers are told apart in messages.
+    return `request-${this.#requests + 1}`;
+  }
+
   /** Requests a restart as kubectl annotate does, past all proxies; resolves to its token once the API server has it. */
   async request(mode?: RestartMode): Promise<string> {
+    const token = this.nextToken;
     this.#requests += 1;
-    // A word works once; numbers are told apart in messages.
-    const token = `request-${this.#requests}`;
     const annotations = { "warmboot.dev/restart": token, "warmboot.dev/restart-mode": mode ?? null };
     const metadata = { annotations };
     await this.#client.mergePatch(virtualMachineResource, this.#reference, { metadata });

@@ -64,8 +64,6 @@ export interface ApiProxy extends AsyncDisposable {
   readonly faults: Faults<ApiRequest, ApiFate>;
   /** Resets the connections of the requests under way that match, such as watches. */
   cut(matches: Matches<ApiRequest>): void;
-  /** What the API server answers to the next request that matches. */
-  answerTo(matches: Matches<ApiRequest>): Promise<ApiAnswer>;
 }
 
 /** Requests of a kind for a resource. */
@@ -96,7 +94,6 @@ export async function startApiProxy(api: ApiServer, kubeconfig: string): Promise
     kubeconfig: own,
     faults: proxy.faults,
     cut: (matches) => proxy.cut(matches),
-    answerTo: (matches) => proxy.answers.next(({ request }) => matches(request)).then(({ answer }) => answer),
     async [Symbol.asyncDispose]() {
       server.close();
       for (const socket of sockets) socket.destroy();
@@ -113,15 +110,8 @@ function redirected(kubeconfig: string, server: string): string {
   return JSON.stringify(config);
 }
 
-/** An answer with what it answers. */
-interface Answered {
-  readonly request: ApiRequest;
-  readonly answer: ApiAnswer;
-}
-
 class ProxiedApi {
   readonly faults = new Faults<ApiRequest, ApiFate>();
-  readonly answers = new Faults<Answered, never>();
   readonly #url: string;
   readonly #ca: Buffer;
   readonly #agent = new Agent({ keepAlive: true });
@@ -187,7 +177,6 @@ class ProxiedApi {
       return;
     }
     const answer = await this.#ask(request);
-    this.answers.judge({ request, answer });
     if (fate?.kind === "LoseAnswer") reset(response);
     else if (fate?.kind === "CutAnswer") tellPart(response, answer, fate.afterBytes);
     else {
