@@ -320,9 +320,7 @@ export function questionFor(
   // What the new boot differs in is told together with the result.
   const isOver = attempt.settled && attempt.conclusion !== undefined;
   const isAsConfigured = wasStartRefused(attempt) && !isOver;
-  // What libvirt would not define has yet to be.
-  const isToBeDefined = attempt.refusal?.effect === "Define";
-  if (preflight || isOver || isToBeDefined)
+  if (preflight || isOver)
     question.comparison = { blueprint: isAsConfigured ? configured(blueprint) : blueprint, preflight };
   if (inPlace && unproven) return { ...question, agent: "BootID" };
   return { ...question, agent: verifyingSince === undefined ? undefined : "Ping" };
@@ -348,8 +346,8 @@ export function needsPreflight(attempt: Attempt, now: Instant): boolean {
 }
 
 /** Whether libvirt would not start the domain, or what that called for could not be done yet. */
-export function wasStartRefused({ refusal, marked }: Attempt): boolean {
-  return marked && refusal !== undefined && effectsOfStart.has(refusal.effect);
+export function wasStartRefused({ refusal, stage }: Attempt): boolean {
+  return stage === "Starting" && refusal !== undefined && effectsOfStart.has(refusal.effect);
 }
 
 const effectsOfStart: ReadonlySet<Effect["kind"]> = new Set(["Start", "Repair", "RollBack"]);
@@ -525,9 +523,9 @@ function afterRefusal(
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   // There is nothing to go back to: what libvirt would not start is tried on.
   if (effect.kind === "RollBack") return { ...attempt, definition: undefined };
-  // An attempt that is marked already is marked in place for a reset.
-  const isForReset = effect.kind === "Mark" && attempt.marked && effect.mark.inPlace === true;
-  if (effect.kind === "Reset" || isForReset) return { ...attempt, resetRefused: true };
+  // An attempt that is marked already is only marked again for a reset, or to have its definition on record.
+  if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
+    return { ...attempt, resetRefused: true };
   const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
   const delaySeconds = delaysAfterRefusal(effect.kind)[count - 1] ?? 0;
   const retryAtMs = now.monotonicMs + delaySeconds * 1000;

@@ -49,10 +49,14 @@ function reset(subject: AttemptSubject): Ruling | undefined {
 /** The restart is forced: cut the power of the marked boot, and of no other. */
 function powerOff(subject: AttemptSubject): Ruling | undefined {
   if (subject.attempt.mode !== "Hard") return undefined;
-  // It may have been minutes since the guest was asked, or it was to be restarted in place.
+  // It may have been minutes since the guest was asked.
+  const preflight = preflightOfStart(subject);
+  if (preflight !== undefined && "verdict" in preflight) return preflight;
+  // It was to be restarted in place. What cannot be defined at once is looked at again: it has not passed before.
+  const define = defineForStart(subject);
   return (
-    preflightOfStart(subject) ??
-    defineForStart(subject) ??
+    define ??
+    preflight ??
     recordDefinition(subject) ??
     force(subject, { kind: "Destroy" }, "the domain's power is cut")
   );
@@ -62,6 +66,8 @@ function powerOff(subject: AttemptSubject): Ruling | undefined {
 function recordDefinition(subject: AttemptSubject): Ruling | undefined {
   const { attempt, marks } = subject;
   if (attempt.definition !== "Applied" || attempt.recordIn === "Status") return undefined;
+  // What takes no marks any more is forced all the same.
+  if (attempt.resetRefused === true) return undefined;
   return marks.next?.definition === undefined ? { verdict: markVerdict(subject, false) } : undefined;
 }
 

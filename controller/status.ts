@@ -143,10 +143,17 @@ function detachedNow(observation: Observation, { verdict, attempt }: Decision): 
  * what a process that is gone has left out, nothing else does.
  */
 function leftOutBy(attempt: Attempt, { domain, virtualMachine }: Observation): DetachedVolume[] | undefined {
-  const { marked, started, inPlace, leftOut, isInherited } = attempt;
+  const { marked, recordIn, started, inPlace, resetAt, leftOut, isInherited } = attempt;
   if (started !== undefined) return nonEmpty([...leftOut]);
+  // Without marks, one that reboots in place is not told from one that follows it.
+  const isRebooted = (inPlace || resetAt !== undefined) && recordIn === "Status";
   const { status, spec } = virtualMachine;
-  if (!marked || inPlace || !hasMarks(domain) || runningBoot(attempt, domain.domain, domain.marks) !== "New")
+  if (
+    !marked ||
+    isRebooted ||
+    !hasMarks(domain) ||
+    runningBoot(attempt, domain.domain, domain.marks) !== "New"
+  )
     return status.detachedVolumes;
   if (domain.next === undefined) return nonEmpty([...leftOut]);
   const { absentDisks } = domain.next;

@@ -301,6 +301,37 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.deepEqual(world.hypervisor.running?.startedWith.without, []);
   });
 
+  test("is still told when its boot is reset, without marks", async () => {
+    const restartPolicy = {
+      onUnavailableVolume: "Detach",
+      marks: "None",
+      hard: { via: "Reset" },
+      verifyGuest: { timeoutSeconds: 30 },
+    };
+    const world = await requested({ restartPolicy }, [diskMissing], true);
+    await world.settle();
+    world.hypervisor.guest = { kind: "Deaf" };
+    world.hypervisor.host.unpluggable.add("vdb");
+    world.hypervisor.host.lacks = [];
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.equal(lastRestart(world), "Failed Hard GuestNotReady");
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+  });
+
+  test("is told by another process where a boot that was to reboot in place had to be started", async () => {
+    const restartPolicy = { onUnavailableVolume: "Detach", soft: { via: "Reboot" } };
+    const world = await settledWorld({ restartPolicy }, { guest: { kind: "Deaf" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    world.hypervisor.host.lacks = [diskMissing];
+    world.crashAtPoint = 3;
+    world.hypervisor.stop("Destroyed");
+    await world.settle();
+    assert.deepEqual(world.hypervisor.running?.startedWith.without, ["vdb"]);
+    assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+  });
+
   test("is still told when a request ends that never came to anything", async () => {
     for (const marks of ["Domain", "None"]) {
       const world = await requested(
@@ -551,6 +582,38 @@ describe("a definition", () => {
     assert.equal(effects(world), "Define Mark Destroy Start Settle");
     assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
     assert.equal(world.hypervisor.nextMark?.definition, "Applied");
+  });
+
+  test("is applied before the power is cut, also where a repair could not be sent at first", async () => {
+    const world = await settledWorld(defined("second", { restartPolicy: { soft: { via: "Reboot" } } }), {
+      guest: { kind: "Deaf" },
+    });
+    world.hypervisor.faults.push({ effect: "Repair", fault: { kind: "NotSent", message: "as planned" } });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(60_000);
+    const { host } = world.hypervisor;
+    host.lacks = [networkInactive];
+    host.refusedRepairs.set("StartNetwork lab", "bridge virbr7 is taken");
+    await world.settle(90_000);
+    host.lacks = [];
+    await world.settle();
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
+  });
+
+  test("is applied to a domain that takes no marks any more, whose power is cut all the same", async () => {
+    const agent = { connectedAfterMs: 2000, answers: true, obeys: false };
+    const world = await settledWorld(defined("second", { restartPolicy: { soft: { via: "Reboot" } } }), {
+      guest: { kind: "Deaf", agent },
+    });
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(1000);
+    world.restartController();
+    await world.settle(1000);
+    world.hypervisor.hangs = true;
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Hard");
+    assert.deepEqual(ends(world), ["Destroyed", undefined]);
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "second");
   });
 
   test("that libvirt refuses at first is applied all the same before the power is cut", async () => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { after, before, describe, test, type TestContext } from "node:test";
-import { Connection } from "libvirt";
+import { Connection, procedures } from "libvirt";
 import type { ApiServer } from "../support/apiserver.ts";
 import { startController, startedController, type ControllerProcess } from "../support/controller.ts";
 import { startInstallation, type Installation } from "../support/installation.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
-import { isKeepalive, startLibvirtProxy } from "../support/proxies/libvirt-proxy.ts";
+import { callOf, isKeepalive, startLibvirtProxy } from "../support/proxies/libvirt-proxy.ts";
 import { restartByAnnotation, virtualMachine, waitForCondition, waitForStatus } from "../support/warmboot.ts";
 
 /** Writes to resources of ours that the API server has carried out since it started, whoever made them. */
@@ -92,13 +92,18 @@ describe("the controller as a process, on a real API server and libvirt's test d
   test("an idle controller makes no API write and no libvirt call", async (t) => {
     await using proxy = await startLibvirtProxy(libvirtd.socket);
     await start(t, proxy.uri);
+    // Some seconds after it has connected it lists all domains once more.
+    const listed = proxy.faults.next(callOf(procedures.connectGetAllDomainStats));
     await restartByAnnotation(api, "test");
     await waitForCondition(api, "test", "Ready");
-    // What the restart stirred up has settled by the first keepalive, which only comes over a silent connection.
-    await proxy.faults.next(isKeepalive);
+    await listed;
+    // The events have a connection of their own, the first one: there is a keepalive on it every few seconds.
+    const passes = () => proxy.faults.next((message) => isKeepalive(message) && message.connection === 0);
+    // What the restart and the list have stirred up has settled by then.
+    await passes();
     const [calls, writes] = [proxy.calls, await countWrites(api)];
-    await proxy.faults.next(isKeepalive);
-    await proxy.faults.next(isKeepalive);
+    await passes();
+    await passes();
     assert.equal(proxy.calls, calls);
     assert.equal(await countWrites(api), writes);
     assert.ok(calls > 0, "the proxy counts");

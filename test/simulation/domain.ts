@@ -451,9 +451,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #apply(effect: Effect): Outcome {
-    // Defining a domain does not wait for whatever holds it.
-    const isHeldUp = effect.kind !== "Destroy" && effect.kind !== "Define";
-    if (this.hangs && this.running !== undefined && isHeldUp)
+    if (this.hangs && this.running !== undefined && waitsForDomain(effect))
       return { ...refused("cannot acquire state change lock"), cause: "Busy" };
     switch (effect.kind) {
       case "Mark":
@@ -530,6 +528,11 @@ export class ModelHypervisor implements Hypervisor {
     this.#domain = { ...this.#domain, state, reason, id, agent };
     this.onEvent();
   }
+}
+
+/** Defining a domain, and mending its host, does not wait for whatever holds it. */
+function waitsForDomain({ kind }: Effect): boolean {
+  return !["Destroy", "Define", "Repair"].includes(kind);
 }
 
 function refused(message: string): Outcome & { kind: "Refused" } {

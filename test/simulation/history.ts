@@ -279,14 +279,9 @@ const onlyRequests: readonly [typeof requests] = [requests];
 const onlyTakeovers: readonly [typeof requests, typeof requests] = [requests, takeovers];
 /** Whoever is asked for a restart must see by itself what it lacks. */
 const onlyPreparations: readonly [typeof requests, typeof requests] = [requests, preparations];
-const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [
-  requests,
-  requests,
-  operators,
-  faults,
-  preparations,
-];
-const everything: readonly [typeof requests, ...(typeof requests)[]] = [...allKinds, takeovers];
+const allKinds: readonly [typeof requests, ...(typeof requests)[]] = [requests, requests, operators, faults];
+const allOnHost: readonly [typeof requests, ...(typeof requests)[]] = [...allKinds, preparations];
+const everything: readonly [typeof requests, ...(typeof requests)[]] = [...allOnHost, takeovers];
 
 /** What can have happened last. */
 export const happenings: readonly string[] = [
@@ -333,6 +328,8 @@ export async function runHistory(
       onlyPreparations,
       allKinds,
       allKinds,
+      allKinds,
+      allOnHost,
       onlyTakeovers,
       everything,
     ]);

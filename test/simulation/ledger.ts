@@ -48,6 +48,13 @@ const refusals = [
 ];
 const lostEffects = [...refusals.slice(1), "an effect's answer is lost"];
 
+/** What ends a process in the middle of what it does. */
+const deaths = [
+  "the controller is killed",
+  "the controller dies at an effect",
+  "the controller is told to end",
+];
+
 const restoredBackup = "an older backup of the API server is restored";
 
 /** What takes a request back that only waits. */
@@ -288,7 +295,11 @@ export class Ledger {
 
   /** Whether libvirt itself, or somebody who took the marks away, may have kept a guest from being started again. */
   get #mayBeUnstartable(): boolean {
-    return this.#isLeftConfigured || this.#anyOf(...refusals, ...lostEffects, ...reasonsForDoubt);
+    // A guest that is saved and restored may obey what it was asked before, and nobody knows that any more.
+    const isRestored = this.#anyOf("an operator saves it");
+    return (
+      isRestored || this.#isLeftConfigured || this.#anyOf(...refusals, ...lostEffects, ...reasonsForDoubt)
+    );
   }
 
   #nobodyLeftOff(): void {
@@ -338,9 +349,7 @@ export class Ledger {
   #processWasLost(): boolean {
     return this.#anyOf(
       ...this.#lostLeases,
-      "the controller is killed",
-      "the controller dies at an effect",
-      "the controller is told to end",
+      ...deaths,
       "the wall clock is set",
       "status writes are lost",
       "libvirt is away",
@@ -392,6 +401,8 @@ export class Ledger {
     const isForgotten = this.#anyOf("an operator undefines it", "an operator defines it anew");
     const isUntold = this.#anyOf("the API server becomes slow", "status writes are lost", restoredBackup);
     if (isForgotten && isUntold) return;
+    // A domain that is transient by now cannot tell of it, nor can a process that died before it did.
+    if (this.#anyOf("an operator undefines it") && this.#anyOf(...deaths)) return;
     const byRequest = new Map<string, number>();
     for (const { request, ended, inPlace } of this.#deeds.values()) {
       // A boot that was reset in place tells nothing of it once its domain is defined anew, and who knew it is gone.

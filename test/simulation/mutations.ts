@@ -85,8 +85,9 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a running domain is taken for the new boot: the domain ID would do",
     file: "controller/boot.ts",
-    find: 'return isNew ? "New" : "Old";',
-    replace: 'return isNew || attempt.domainId !== domain.id ? "New" : "Old";',
+    find: 'return attempt.recordIn === "Domain" ? bootByMarks(attempt, marks) : bootByEvents(attempt, domain);',
+    replace:
+      'return attempt.recordIn === "Domain" && attempt.domainId === domain.id ? bootByMarks(attempt, marks) : "New";',
   },
   {
     defect: "a request that arrives after the guest has stopped is taken for served",
@@ -469,8 +470,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "the power is cut without a look at what the next start needs",
     file: "controller/hard-rules.ts",
-    find: "    preflightOfStart(subject) ??\n",
-    replace: "",
+    find: "const preflight = preflightOfStart(subject);",
+    replace: "const preflight = undefined;",
   },
   {
     defect: "a guest is asked anew without a look at what the next start needs",
@@ -559,7 +560,7 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a restart in place that ends in a power cycle applies no definition",
     file: "controller/hard-rules.ts",
-    find: "    defineForStart(subject) ??\n",
+    find: "    define ??\n",
     replace: "",
   },
   {

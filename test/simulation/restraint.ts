@@ -76,8 +76,9 @@ export class Restraint {
     const name = nameOf(attempt, effect);
     if (outcome.kind === "Refused") this.#refusedAtMs.set(name, ended.monotonicMs);
     else this.#refusedAtMs.delete(name);
-    // What is marked anew is another attempt to libvirt, and so is a start of what was mended or put back.
-    const isDone = outcome.kind === "Done" && ["Mark", "Repair"].includes(effect.kind);
+    // What is marked anew, mended, defined or woken up is asked for something else than before.
+    const isDone =
+      outcome.kind === "Done" && ["Mark", "Repair", "Define", "Wake", "Resume"].includes(effect.kind);
     if (isDone || effect.kind === "RollBack") this.#refusedAtMs.clear();
   }
 
