@@ -60,10 +60,11 @@ class OneDomain implements AsyncDisposable {
     for (const client of this.#clients) client.event(hostEvents.networkLifecycle, change);
   }
 
-  /** The same. */
-  stopped(): void {
+  /** The same; resolves once they have heard of it. */
+  async stopped(): Promise<void> {
     for (const client of this.#clients)
       client.event(events.lifecycle, { callbackId: 0, dom: this.dom, event: 5, detail: 0 });
+    await Promise.all(this.#clients.map((client) => client.hasRead()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -129,10 +130,10 @@ describe("a look at a domain", () => {
 
   test("that stops while its answers are on their way finds it off, not a boot that runs after its own end", async () => {
     let looks = 0;
-    const state = rule(procedures.domainGetState, () => {
+    const state = rule(procedures.domainGetState, async () => {
       looks += 1;
       if (looks > 1) return { state: 5, reason: 1 };
-      world.stopped();
+      await world.stopped();
       world.id = undefined;
       return { state: 1, reason: 1 };
     });
