@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { RestartRecord } from "../../crds/restart.ts";
 import type { ControllerProcess } from "../support/controller.ts";
@@ -178,11 +178,14 @@ export const cases: readonly Case[] = [
       await run("qemu-img", ["create", "-q", "-f", "qcow2", path, "1M"]);
       const options = { name, behaviour: "obey", disk: { path, format: "qcow2" } } as const;
       const guest = await stage.site.startMachine(options, { soft });
-      await rm(path);
+      await rename(path, `${path}.away`);
       await request(stage, name);
-      const restart = await ended(stage, name);
+      await waitForStatus(stage.site.api, name, "conditions[?(@.type=='Stalled')].reason", "PreflightFailed");
       const state = (await libvirtd.virsh("domstate", name)).trim();
-      const remarks = [`the domain is still defined, its guest is ${state}`];
+      await rename(`${path}.away`, path);
+      const restart = await ended(stage, name);
+      await guest.ready(2);
+      const remarks = [`told PreflightFailed with the guest ${state}, and restarted once the image was back`];
       return { restart, boots: (await guest.boots()).length, remarks };
     },
   },
