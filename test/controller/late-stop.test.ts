@@ -94,6 +94,16 @@ for (const refused of ["Reset", "Mark"] as const) {
   });
 }
 
+test("a reset that libvirt has not answered is not repeated, and proves nothing", async () => {
+  const restartPolicy = { mode: "Hard", hard: { via: "Reset" } };
+  const world = await settledWorld({ restartPolicy });
+  world.hypervisor.faults.push({ effect: "Reset", fault: { kind: "Unanswered", message: "no" } });
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle();
+  assert.equal(effects(world), "Mark Reset Settle");
+  assert.deepEqual(history(world), ["Unverified Hard RebootUnproven"]);
+});
+
 for (const reason of ["GuestDidNotWake", "WakeRefused"]) {
   test(`a guest that was asked, fell asleep and did not wake up (${reason}) is started when it obeys after all`, async () => {
     const world = await settledWorld(

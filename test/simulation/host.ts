@@ -63,7 +63,8 @@ export class ModelHost {
       message: "it is empty",
       remedy: "write one",
     };
-    const findings = [...(isInvalid ? [invalid] : []), ...(preflight ? this.lacks : [])];
+    // Of a definition that cannot be read nothing else is known.
+    if (isInvalid) return { isToBeDefined: true, absentDisks: [], findings: [invalid] };
     const changes =
       running === undefined
         ? undefined
@@ -72,10 +73,10 @@ export class ModelHost {
             ...running.without.map((disk) => `disk ${disk} added`),
           ];
     return {
-      isToBeDefined: !isInvalid && wanted !== this.configuration,
+      isToBeDefined: wanted !== this.configuration,
       changes,
       absentDisks: [...(running?.without ?? [])],
-      findings: preflight || isInvalid ? findings : undefined,
+      findings: preflight ? [...this.lacks] : undefined,
     };
   }
 

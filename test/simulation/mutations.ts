@@ -620,7 +620,7 @@ const mutations: readonly Mutation[] = [
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
   options: {
-    histories: { type: "string", default: "20000" },
+    histories: { type: "string", default: "100000" },
     seed: { type: "string", default: "1" },
     workers: { type: "string", default: "2" },
     only: { type: "string", default: "" },

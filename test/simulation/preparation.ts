@@ -332,7 +332,13 @@ export class Preparation {
   /** Nobody but this resource has the domain, and libvirt has nothing against plugging the disk in. */
   #mayStayOut({ suspend }: VirtualMachine["spec"], without: string): void {
     const { hypervisor, api } = this.#world;
-    if (suspend || api.rivals.length > 0 || hypervisor.domain.state !== "Running") return;
+    if (
+      suspend ||
+      hasUnusableDefinition(api) ||
+      api.rivals.length > 0 ||
+      hypervisor.domain.state !== "Running"
+    )
+      return;
     if (hypervisor.host.unpluggable.size > 0 || this.#hasHappened(...refusedEffects)) return;
     this.#fail("a disk that can be had again is plugged in", `the boot runs without ${without}`);
   }
