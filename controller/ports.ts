@@ -58,8 +58,8 @@ export interface Hypervisor {
   /** Asks afresh, marks included. */
   look(reference: DomainReference, question: Question): Promise<Look>;
   /** Performs one effect. A domain that is already where the effect would bring it is a refusal. */
-  perform(domain: Domain, effect: Effect): Promise<Outcome>;
-  /** Mends something that a start needs, for a domain that is not there yet. */
+  perform(domain: Domain, effect: DomainEffect): Promise<Outcome>;
+  /** Mends something that a start needs, whether or not the domain is there yet. */
   repair(repair: Repair): Promise<Outcome>;
   /** Defines a domain that is not there, under the name or the UUID by which a resource names it. It stays off. */
   defineNew(reference: DomainReference, definition: string): Promise<Outcome>;
@@ -237,8 +237,14 @@ export interface RequestMark {
   method?: RestartMethod | undefined;
 }
 
-/** What the controller can do to a domain: one effect a pass. */
+/** What the controller can do: one effect a pass. */
 export type Effect =
+  | DomainEffect
+  /** Mends something that the next start needs. */
+  | { kind: "Repair"; repair: Repair };
+
+/** What the controller can do to a domain. */
+export type DomainEffect =
   /**
    * Marks the boot that is about to end (where one runs), makes a reboot or a poweroff by the guest end in off
    * (in place: as the configuration says), and marks the next boot with the request, in this order. Done only if
@@ -259,8 +265,6 @@ export type Effect =
   | { kind: "Resume" }
   /** Boots, discarding a managed save image; without these disks, which stay in the configuration. */
   | { kind: "Start"; without?: readonly string[] | undefined }
-  /** Mends something that the next start needs. */
-  | { kind: "Repair"; repair: Repair }
   /**
    * Makes the definition the domain's persistent configuration, with what libvirt assigned and the guest depends on
    * where it is silent, and keeps the one before if it replaces one; without a definition, makes a transient domain's

@@ -333,15 +333,11 @@ export class Reconciler {
 
   async #carryOut(target: Domain | DomainReference, effect: Effect): Promise<Outcome> {
     const { hypervisor } = this.#ports;
+    if (effect.kind === "Repair") return hypervisor.repair(effect.repair);
     if (!("kind" in target)) return hypervisor.perform(target, effect);
-    switch (effect.kind) {
-      case "Define":
-        return hypervisor.defineNew(target, effect.definition ?? "");
-      case "Repair":
-        return hypervisor.repair(effect.repair);
-      default:
-        throw new Error(`nothing can be done to a domain that is not there: ${effect.kind}`);
-    }
+    if (effect.kind === "Define" && effect.definition !== undefined)
+      return hypervisor.defineNew(target, effect.definition);
+    throw new Error(`nothing can be done to a domain that is not there: ${effect.kind}`);
   }
 }
 

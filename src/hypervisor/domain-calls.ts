@@ -18,7 +18,7 @@ import {
   type Session,
   type SessionCallOptions,
 } from "libvirt";
-import { requestMarkUri, type Effect, type Job, type RequestMark } from "../../controller/ports.ts";
+import { requestMarkUri, type DomainEffect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
 import { isRefusal } from "./refusal.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
@@ -59,7 +59,7 @@ const defaultFlags: DriverFlags = {
 };
 
 /** The effects that are one call or a few about the domain as it is. */
-export type SimpleEffect = Exclude<Effect, { kind: "Repair" | "Define" | "RollBack" | "AttachDisk" }>;
+type SimpleEffect = Exclude<DomainEffect, { kind: "Define" | "RollBack" | "AttachDisk" }>;
 
 /** The calls about one domain, over a session. They reject as Session.call does. */
 export class DomainCalls {
@@ -241,7 +241,7 @@ export class DomainCalls {
     }
   }
 
-  async #mark({ mark, running }: Effect & { kind: "Mark" }): Promise<void> {
+  async #mark({ mark, running }: DomainEffect & { kind: "Mark" }): Promise<void> {
     if (running) {
       await this.#setMetadata(bootMark(mark.attempt), Affect.Live);
       // An earlier mark of the same attempt may have changed them.

@@ -3,8 +3,8 @@ import type { Repair } from "../../controller/finding.ts";
 import type {
   Comparison,
   Domain,
+  DomainEffect,
   DomainReference,
-  Effect,
   Glance,
   Hypervisor,
   Look,
@@ -217,20 +217,19 @@ export class LibvirtHypervisor implements Hypervisor {
     });
   }
 
-  async perform(domain: Domain, effect: Effect): Promise<Outcome> {
-    if (this.#reachability.kind === "Unreachable")
-      return { kind: "NotSent", message: this.#reachability.message };
-    const calls = this.#calls(domain, this.#reachability.driver);
-    return outcomeOf(() => this.#perform(calls, domain, effect));
+  async perform(domain: Domain, effect: DomainEffect): Promise<Outcome> {
+    return this.#acting((driver) => this.#perform(this.#calls(domain, driver), domain, effect));
+  }
+
+  async repair(repair: Repair): Promise<Outcome> {
+    return this.#acting(() => performRepair(this.#session, repair));
   }
 
   async defineNew(reference: DomainReference, definition: string): Promise<Outcome> {
-    if (this.#reachability.kind === "Unreachable")
-      return { kind: "NotSent", message: this.#reachability.message };
-    return outcomeOf(() => this.#configurations.defineNew(reference, definition));
+    return this.#acting(() => this.#configurations.defineNew(reference, definition));
   }
 
-  async #perform(calls: DomainCalls, domain: Domain, effect: Effect): Promise<void> {
+  async #perform(calls: DomainCalls, domain: Domain, effect: DomainEffect): Promise<void> {
     switch (effect.kind) {
       case "Define":
         return this.#configurations.define(calls, domain, effect.definition);
@@ -242,8 +241,6 @@ export class LibvirtHypervisor implements Hypervisor {
         return effect.without === undefined || effect.without.length === 0
           ? calls.perform(effect)
           : startWithout(calls, effect.without);
-      case "Repair":
-        return performRepair(this.#session, effect.repair);
       case "Settle":
         await calls.perform(effect);
         if (isProvenDefinition(effect.mark)) this.#configurations.forgetPrevious(domain);
@@ -270,12 +267,6 @@ export class LibvirtHypervisor implements Hypervisor {
     } catch (error) {
       return absenceOf(error);
     }
-  }
-
-  async repair(repair: Repair): Promise<Outcome> {
-    if (this.#reachability.kind === "Unreachable")
-      return { kind: "NotSent", message: this.#reachability.message };
-    return outcomeOf(() => performRepair(this.#session, repair));
   }
 
   /** `xml` is what the XML of the running boot has said since so many events had come. */
@@ -308,6 +299,14 @@ export class LibvirtHypervisor implements Hypervisor {
       if (absence.kind === "Missing") this.#mirror.remove(domain.uuid);
       return absence;
     }
+  }
+
+  /** The effect is not sent where the hypervisor cannot be asked. */
+  async #acting(act: (driver: string) => Promise<void>): Promise<Outcome> {
+    if (this.#reachability.kind === "Unreachable")
+      return { kind: "NotSent", message: this.#reachability.message };
+    const { driver } = this.#reachability;
+    return outcomeOf(() => act(driver));
   }
 
   #calls(domain: Domain, driver: string): DomainCalls {

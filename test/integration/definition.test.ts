@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Session } from "libvirt";
-import type { Domain, Effect, Look, NextStart, RequestMark } from "../../controller/ports.ts";
+import type { Domain, DomainEffect, Look, NextStart, RequestMark } from "../../controller/ports.ts";
 import { LibvirtHypervisor } from "../../src/hypervisor/hypervisor.ts";
 import { at, textOf } from "../../src/hypervisor/xml/element.ts";
 import { parseXml } from "../../src/hypervisor/xml/parse.ts";
@@ -67,12 +67,12 @@ class Controller implements AsyncDisposable {
   }
 
   /** Performs an effect that must succeed. */
-  async perform(name: string, effect: Effect): Promise<void> {
+  async perform(name: string, effect: DomainEffect): Promise<void> {
     const outcome = await this.hypervisor.perform(await this.domain(name), effect);
     assert.deepEqual(outcome, { kind: "Done" });
   }
 
-  async refusal(name: string, effect: Effect): Promise<string> {
+  async refusal(name: string, effect: DomainEffect): Promise<string> {
     const outcome = await this.hypervisor.perform(await this.domain(name), effect);
     assert.ok(outcome.kind === "Refused", JSON.stringify(outcome));
     return outcome.message;

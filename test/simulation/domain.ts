@@ -196,7 +196,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   repair(repair: Repair): Promise<Outcome> {
-    return Promise.resolve(this.host.repair(repair));
+    return this.perform(this.domain, { kind: "Repair", repair });
   }
 
   defineNew(_reference?: DomainReference, definition?: string): Promise<Outcome> {
