@@ -137,7 +137,7 @@ export interface Refusal {
 /** A repair, and how it went. */
 export interface TriedRepair {
   repair: Repair;
-  atMs: number;
+  at: Instant;
   /** What libvirt had against it; absent where it succeeded. */
   refusal?: string | undefined;
 }
@@ -416,7 +416,7 @@ function afterRepair(
     attempt.refusal && refusal === undefined ? { ...attempt.refusal, retryAtMs: 0 } : attempt.refusal;
   return {
     ...attempt,
-    repairs: [...others, { repair, atMs: now.monotonicMs, refusal }],
+    repairs: [...others, { repair, at: now, refusal }],
     refusal: again,
   };
 }

@@ -142,9 +142,9 @@ function preflightFailed(findings: Finding[], now: Instant): Verdict {
 }
 
 /** A repair that did not help before is tried again without a word: what is wrong is told already. */
-function repairVerdict({ repairs: tried }: Attempt, { message }: Finding, repair: Repair): Verdict {
+function repairVerdict(attempt: Attempt, { message }: Finding, repair: Repair): Verdict {
   const note = `${message}; mending it: ${repairing(repair)}`;
-  const isFirst = !tried.some((one) => repairKey(one.repair) === repairKey(repair));
+  const isFirst = triedBefore(attempt, repair) === undefined;
   return {
     kind: "Act",
     effect: { kind: "Repair", repair },
@@ -164,19 +164,20 @@ function unavailableDefinition(definition: Definition): Finding[] {
 }
 
 /** A repair that did not help is tried again no sooner than one looks again. */
-function wasTried({ repairs: tried }: Attempt, repair: Repair, now: Instant): boolean {
-  return tried.some((one) => repairKey(one.repair) === repairKey(repair) && !isOld(one, now));
+function wasTried(attempt: Attempt, repair: Repair, now: Instant): boolean {
+  const tried = triedBefore(attempt, repair);
+  return tried !== undefined && now.monotonicMs < lookAgainMs(tried.at);
 }
 
-function isOld({ atMs }: TriedRepair, { monotonicMs }: Instant): boolean {
-  return lookAgainMs({ epochMs: 0, monotonicMs: atMs }) <= monotonicMs;
+function triedBefore({ repairs }: Attempt, repair: Repair): TriedRepair | undefined {
+  return repairs.find((one) => repairKey(one.repair) === repairKey(repair));
 }
 
 /** A finding with what libvirt had against mending it. */
-function withRefusal(finding: Finding, { repairs: tried }: Attempt): Finding {
+function withRefusal(finding: Finding, attempt: Attempt): Finding {
   const { repair, message } = finding;
   if (repair === undefined) return finding;
-  const refusal = tried.find((one) => repairKey(one.repair) === repairKey(repair))?.refusal;
+  const refusal = triedBefore(attempt, repair)?.refusal;
   return refusal === undefined
     ? finding
     : { ...finding, message: `${message}, and libvirt says: ${refusal}` };

@@ -289,8 +289,8 @@ function attemptFor({ spec }: VirtualMachine): fc.Arbitrary<Attempt> {
       preflightPassedAt: maybe(instant),
       repairs: fc.constantFrom(
         [],
-        [{ repair: pool, atMs: now.monotonicMs }],
-        [{ repair: pool, atMs: now.monotonicMs - 100_000, refusal: "no such device" }],
+        [{ repair: pool, at: now }],
+        [{ repair: pool, at: { ...now, monotonicMs: now.monotonicMs - 100_000 }, refusal: "no such device" }],
       ),
       leftOut: fc.constantFrom([], [{ disk: "vdb", reason: "DiskMissing", message: "it is not there" }]),
       definition: maybe(fc.constantFrom("Applied" as const, "RolledBack" as const)),

@@ -488,8 +488,8 @@ const mutations: readonly Mutation[] = [
   {
     defect: "a repair is repeated at once",
     file: "controller/preflight-rules.ts",
-    find: "repairKey(one.repair) === repairKey(repair) && !isOld(one, now)",
-    replace: "repairKey(one.repair) === repairKey(repair) && isOld(one, now)",
+    find: "tried !== undefined && now.monotonicMs < lookAgainMs(tried.at)",
+    replace: "tried !== undefined && now.monotonicMs >= lookAgainMs(tried.at)",
   },
   {
     defect: "a start that is refused is not looked into",
