@@ -179,7 +179,7 @@ async function adoptOrphans({
   for (const domain of hypervisor.domains()) {
     if (virtualMachines.naming(domain).length > 0) continue;
     try {
-      // oxlint-disable-next-line no-await-in-loop -- There may be thousands, and nothing waits for them.
+      // There may be thousands, and nothing waits for them.
       const key = await reconciler.adoptOrphan(domain);
       if (key !== undefined) queue.add(key);
     } catch (error) {

@@ -30,7 +30,7 @@ async function attachAny(calls: DomainCalls, devices: readonly XmlElement[]): Pr
   let refusal: LibvirtError | undefined;
   for (const device of devices) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- The next is for a refusal of this one.
+      // The next is for a refusal of this one.
       await calls.attach(device);
       return;
     } catch (error) {

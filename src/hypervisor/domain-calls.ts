@@ -182,7 +182,7 @@ export class DomainCalls {
   async storageProblem(disks: readonly string[]): Promise<string | undefined> {
     for (const path of disks) {
       try {
-        // oxlint-disable-next-line no-await-in-loop -- The first disk that cannot be read is enough.
+        // The first disk that cannot be read is enough.
         await this.#session.call(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
       } catch (error) {
         if (error instanceof LibvirtError) return `disk ${path}: ${error.message}`;

@@ -104,6 +104,5 @@ async function findingsOf(
   next: XmlElement,
   { volumes }: Blueprint,
 ): Promise<Finding[]> {
-  const domain = { name: identity.name ?? "", uuid: identity.uuid };
-  return preflight(session, next, { driver, domain, liveXml: live, volumes });
+  return preflight(session, next, { driver, domain: identity, liveXml: live, volumes });
 }

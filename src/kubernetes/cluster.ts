@@ -24,7 +24,6 @@ export async function clusterUid(
   const backoff = new Backoff({ baseMs: 500, maxMs: 30_000 });
   for (;;) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- One attempt after the other.
       const { metadata } = await client.get(namespaces, { name: "kube-system" }, { signal });
       if (metadata.uid !== undefined) return metadata.uid;
       throw new MalformedResponseError("GET kube-system", "UnexpectedShape", "the namespace has no UID");
@@ -32,7 +31,6 @@ export async function clusterUid(
       signal.throwIfAborted();
       const retryInMs = backoff.next();
       onError(error, retryInMs);
-      // oxlint-disable-next-line no-await-in-loop -- As above.
       await setTimeout(retryInMs, undefined, { signal });
     }
   }

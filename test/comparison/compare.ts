@@ -24,7 +24,7 @@ const rows: string[][] = [];
 for (const [index, one] of cases.entries()) {
   if (chosen.length > 0 && !chosen.includes(index + 1)) continue;
   toStderr(`${index + 1}. ${one.situation} ...`);
-  // oxlint-disable-next-line no-await-in-loop -- One after the other: they are timed, and one restarts libvirtd.
+  // One after the other: they are timed, and one restarts libvirtd.
   const seen = await one.perform(stage, `case-${index + 1}`);
   rows.push([`${index + 1}`, one.situation, one.nova, ...cells(seen)]);
 }

@@ -7,7 +7,7 @@ const familyOfAlias: Readonly<Record<string, string>> = { pc: "pc-i440fx", q35: 
  * The family of a machine type, in which only versions differ: "pc-q35" of "pc-q35-7.2", of "pc-q35-rhel9.4.0" and of
  * the alias "q35".
  */
-export function machineFamily(machine: string): string {
+function machineFamily(machine: string): string {
   const alias = familyOfAlias[machine];
   return alias ?? /^(.+?)-[a-z]*[0-9][^-]*$/.exec(machine)?.[1] ?? namedAfterRelease(machine);
 }

@@ -58,13 +58,13 @@ function deviceOf(hostdev: XmlElement, source: XmlElement | undefined): HostDevi
 }
 
 /** A number of XML, such as 0x1f or 31; undefined where there is none. */
-export function numberOf(element: XmlElement | undefined, name: string): number | undefined {
+function numberOf(element: XmlElement | undefined, name: string): number | undefined {
   const value = Number(attribute(element, name) ?? Number.NaN);
   return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 /** A PCI address such as "0000:00:1f.2", from its numbers in XML. */
-export function pciDevice(address: XmlElement | undefined): HostDevice | undefined {
+function pciDevice(address: XmlElement | undefined): HostDevice | undefined {
   const domain = numberOf(address, "domain") ?? 0;
   const [bus, slot, fn] = ["bus", "slot", "function"].map((name) => numberOf(address, name));
   if (bus === undefined || slot === undefined || fn === undefined) return undefined;

@@ -54,7 +54,7 @@ class NodeDevices {
         return this.#named(`scsi_${device.address.replaceAll(":", "_")}`);
       case "USB":
       case "USBModel":
-        return this.#listed(ListNodeDevicesFlag.Usb, () => true, device);
+        return this.#usb(device);
       case "Mediated":
         return this.#mediated(device.uuid);
       default:
@@ -78,10 +78,11 @@ class NodeDevices {
     return answer?.devices.map(({ name }) => name);
   }
 
-  async #listed(flags: number, isWanted: (name: string) => boolean, device: HostDevice): Promise<Found> {
-    const names = await this.#names(flags);
+  /** libvirt names a USB device by its place in the host's tree, which no machine says. */
+  async #usb(device: HostDevice): Promise<Found> {
+    const names = await this.#names(ListNodeDevicesFlag.Usb);
     if (names === undefined) return "Untold";
-    for (const name of names.filter(isWanted)) {
+    for (const name of names) {
       const found = await this.#read(name);
       if (found !== "Untold" && found.isNamedBy(device)) return found;
     }

@@ -56,7 +56,7 @@ const usageTypes: ReadonlyMap<string, number> = new Map([
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** The secrets of disks with their backing stores, of iSCSI devices and of TPMs. */
-export function secretsOf(xml: XmlElement): SecretReference[] {
+function secretsOf(xml: XmlElement): SecretReference[] {
   return [
     ...disksOf(xml).flatMap((disk) =>
       inStore(disk.element, disk.path, { owner: `disk ${disk.target}`, disk: sparable(disk) }),
