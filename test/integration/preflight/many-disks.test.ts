@@ -3,39 +3,31 @@ import { after, before, test } from "node:test";
 import { preflight } from "../../../src/hypervisor/preflight/preflight.ts";
 import type { Caller } from "../../../src/hypervisor/caller.ts";
 import { parseXml } from "../../../src/hypervisor/xml/parse.ts";
-import { Heard } from "../../src/libvirt/heard.ts";
-import { startLibvirtd, type Libvirtd } from "../../support/libvirtd.ts";
-import { disk, machine, Place } from "./workshop.ts";
+import { disk, machine, Place, startHost, type Host } from "./workshop.ts";
 
 const disks = 20;
 const chain = 5;
 /** A definition and a look at each disk for each level, and some for everything else. */
 const mostCalls = 150;
 
-let libvirtd: Libvirtd;
-let heard: Heard;
+let host: Host;
 before(async () => {
-  libvirtd = await startLibvirtd();
-  heard = new Heard(libvirtd.uri("qemu"));
-  await heard.next("Connected");
+  host = await startHost();
 });
-after(async () => {
-  await heard[Symbol.asyncDispose]();
-  await libvirtd.close();
-});
+after(() => host[Symbol.asyncDispose]());
 
 /** A session whose calls are counted. */
 function counting(): { caller: Caller; calls: () => number } {
   let calls = 0;
   const call: Caller["call"] = (...args) => {
     calls += 1;
-    return heard.session.call(...args);
+    return host.session.call(...args);
   };
   return { caller: { call }, calls: () => calls };
 }
 
 test(`a running machine of ${disks} disks on ${chain} images each costs ${mostCalls} calls at most`, async (t) => {
-  const place = new Place("many", libvirtd.directory, libvirtd);
+  const place = new Place("many", host.libvirtd.directory, host.libvirtd);
   const tops = await Promise.all(
     Array.from({ length: disks }, async (_, index) => {
       await place.image(`d${index}-0`);
@@ -45,10 +37,10 @@ test(`a running machine of ${disks} disks on ${chain} images each costs ${mostCa
     }),
   );
   await place.define("define", machine(place, tops.join("")));
-  await libvirtd.virsh("start", "--paused", place.name);
-  const xml = parseXml(await libvirtd.virsh("dumpxml", "--inactive", place.name));
-  const liveXml = parseXml(await libvirtd.virsh("dumpxml", place.name));
-  const uuid = (await libvirtd.virsh("domuuid", place.name)).trim();
+  await host.libvirtd.virsh("start", "--paused", place.name);
+  const xml = parseXml(await host.libvirtd.virsh("dumpxml", "--inactive", place.name));
+  const liveXml = parseXml(await host.libvirtd.virsh("dumpxml", place.name));
+  const uuid = (await host.libvirtd.virsh("domuuid", place.name)).trim();
   const { caller, calls } = counting();
   const beganMs = performance.now();
   const context = { driver: "qemu", domain: { name: place.name, uuid }, liveXml, volumes: [] };
@@ -56,9 +48,9 @@ test(`a running machine of ${disks} disks on ${chain} images each costs ${mostCa
   t.diagnostic(`${calls()} calls, ${(performance.now() - beganMs).toFixed(0)} ms`);
   assert.ok(calls() <= mostCalls, `${calls()} calls`);
   assert.equal(
-    (await libvirtd.virsh("list", "--all", "--name")).trim(),
+    (await host.libvirtd.virsh("list", "--all", "--name")).trim(),
     place.name,
     "nothing is left behind",
   );
-  await libvirtd.virsh("destroy", place.name);
+  await host.libvirtd.virsh("destroy", place.name);
 });

@@ -5,30 +5,22 @@ import { after, before, suite, test } from "node:test";
 import { LibvirtError } from "libvirt";
 import { declaredVolume } from "../../../crds/machine.ts";
 import { performRepair } from "../../../src/hypervisor/preflight/repair.ts";
-import { Heard } from "../../src/libvirt/heard.ts";
-import { startLibvirtd, type Libvirtd } from "../../support/libvirtd.ts";
 import { run } from "../../support/run.ts";
-import { Place } from "./workshop.ts";
+import { Place, startHost, type Host } from "./workshop.ts";
 
-let libvirtd: Libvirtd;
-let heard: Heard;
+let host: Host;
 let pool: string;
 let directory: string;
 before(async () => {
-  libvirtd = await startLibvirtd();
-  heard = new Heard(libvirtd.uri("qemu"));
-  await heard.next("Connected");
-  const place = new Place("repair", libvirtd.directory, libvirtd);
+  host = await startHost();
+  const place = new Place("repair", host.libvirtd.directory, host.libvirtd);
   ({ pool, directory } = await place.pool());
-  await libvirtd.virsh("vol-create-as", pool, "golden", "2M", "--format", "qcow2");
+  await host.libvirtd.virsh("vol-create-as", pool, "golden", "2M", "--format", "qcow2");
 });
-after(async () => {
-  await heard[Symbol.asyncDispose]();
-  await libvirtd.close();
-});
+after(() => host[Symbol.asyncDispose]());
 
 const create = (volume: object) =>
-  performRepair(heard.session, { kind: "CreateVolume", volume: declaredVolume.parse({ pool, ...volume }) });
+  performRepair(host.session, { kind: "CreateVolume", volume: declaredVolume.parse({ pool, ...volume }) });
 
 interface ImageInfo {
   format: string;
@@ -109,7 +101,7 @@ suite("a repair of what is not there", () => {
     { kind: "StartDevice", device: "none" },
   ] as const) {
     test(`${repair.kind} is refused`, async () => {
-      await assert.rejects(performRepair(heard.session, repair), LibvirtError);
+      await assert.rejects(performRepair(host.session, repair), LibvirtError);
     });
   }
 

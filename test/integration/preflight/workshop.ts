@@ -124,6 +124,27 @@ export function volumeDisk(target: string, pool: string, volume: string, format 
     <target dev='${target}' bus='virtio'/></disk>`;
 }
 
+/** A libvirtd, and a session with it. */
+export interface Host extends AsyncDisposable {
+  readonly libvirtd: Libvirtd;
+  readonly session: Session;
+}
+
+/** Starts a libvirtd, and connects to it. */
+export async function startHost(): Promise<Host> {
+  const libvirtd = await startLibvirtd();
+  const heard = new Heard(libvirtd.uri("qemu"));
+  await heard.next("Connected");
+  return {
+    libvirtd,
+    session: heard.session,
+    async [Symbol.asyncDispose]() {
+      await heard[Symbol.asyncDispose]();
+      await libvirtd.close();
+    },
+  };
+}
+
 /** Broken machines by sentences, each with how it is made. */
 export type Table = Readonly<Record<string, (place: Place) => Promise<Broken>>>;
 
@@ -133,26 +154,20 @@ const mostRepairs = 6;
 /** Tests on one libvirtd that a look names what is broken, that libvirt refuses it, and that the healthy twin starts. */
 export function testMachines(title: string, table: Table, skip: string | false = false): void {
   suite(title, { skip }, () => {
-    let libvirtd: Libvirtd;
-    let heard: Heard;
+    let host: Host;
     before(async () => {
-      libvirtd = await startLibvirtd();
-      heard = new Heard(libvirtd.uri("qemu"));
-      await heard.next("Connected");
+      host = await startHost();
     });
-    after(async () => {
-      await heard[Symbol.asyncDispose]();
-      await libvirtd.close();
-    });
+    after(() => host[Symbol.asyncDispose]());
     let count = 0;
     for (const [sentence, make] of Object.entries(table)) {
       test(sentence, async () => {
         count += 1;
         const name = `m${count}`;
-        const directory = join(libvirtd.directory, name);
+        const directory = join(host.libvirtd.directory, name);
         await mkdir(directory);
-        const place = new Place(name, directory, libvirtd);
-        await tryOut(place, heard.session, await make(place));
+        const place = new Place(name, directory, host.libvirtd);
+        await tryOut(place, host.session, await make(place));
       });
     }
   });
