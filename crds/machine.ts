@@ -58,11 +58,14 @@ export const objectName = /^[^/\p{Cc}]+$/u;
 
 const volumeFormat = z.enum(["raw", "qcow2"]);
 
+const poolName = z.string().min(1).max(253).regex(objectName);
+const volumeName = z.string().min(1).max(255).regex(objectName);
+
 /** A storage volume that the machine must have. */
 export const declaredVolume = z
   .object({
-    pool: z.string().min(1).max(253).regex(objectName).describe("Storage pool of the volume."),
-    name: z.string().min(1).max(255).regex(objectName).describe("Name of the volume in its pool."),
+    pool: poolName.describe("Storage pool of the volume."),
+    name: volumeName.describe("Name of the volume in its pool."),
     capacity: z
       .string()
       .regex(/^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$/)
@@ -76,33 +79,16 @@ export const declaredVolume = z
       .object({
         backing: z
           .object({
-            pool: z
-              .string()
-              .min(1)
-              .max(253)
-              .regex(objectName)
-              .optional()
-              .describe("Its pool. Default: the volume's own."),
-            name: z
-              .string()
-              .min(1)
-              .max(255)
-              .regex(objectName)
-              .describe("The volume that the new one is backed by."),
+            pool: poolName.optional().describe("Its pool. Default: the volume's own."),
+            name: volumeName.describe("The volume that the new one is backed by."),
             format: volumeFormat.default("qcow2").describe("Format of the backing volume."),
           })
           .optional()
           .describe("The new volume begins as a copy-on-write overlay of another one."),
         clone: z
           .object({
-            pool: z
-              .string()
-              .min(1)
-              .max(253)
-              .regex(objectName)
-              .optional()
-              .describe("Its pool. Default: the volume's own."),
-            name: z.string().min(1).max(255).regex(objectName).describe("The volume that is copied."),
+            pool: poolName.optional().describe("Its pool. Default: the volume's own."),
+            name: volumeName.describe("The volume that is copied."),
           })
           .optional()
           .describe("The new volume begins as a full copy of another one, in its format."),
