@@ -1,6 +1,5 @@
 import { copyFile, mkdir, rm, symlink } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { CommandError } from "../../support/run.ts";
 import { disk, machine, testMachines, type Place } from "./workshop.ts";
 
 /** As much of a Linux kernel as QEMU looks at before it starts one. */
@@ -21,27 +20,9 @@ async function defineSecret(place: Place, of: string, usage: string, usageName =
   await place.libvirtd.virsh("secret-set-value", of, Buffer.from("letmein").toString("base64"));
 }
 
-/**
- * An encrypted image. qemu-img measures first how fast this processor derives a key, and gives up where something else
- * has the processor at that moment.
- */
-async function encryptedImage(place: Place): Promise<void> {
-  const secret = ["--object", "secret,id=s,data=letmein"];
-  const encryption = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
-  for (let triesLeft = 9; ; triesLeft -= 1) {
-    try {
-      await place.image("e", ["-f", "qcow2", ...secret, "-o", encryption]);
-      return;
-    } catch (error) {
-      const isUnmeasured = error instanceof CommandError && error.stderr.includes("accurate CPU usage");
-      if (triesLeft === 0 || !isUnmeasured) throw error;
-    }
-  }
-}
-
 /** A disk on an encrypted image. */
 async function encrypted(place: Place, by: string): Promise<string> {
-  await encryptedImage(place);
+  await place.encryptedImage("e", "qcow2");
   return disk(
     "vda",
     place.path("e"),
@@ -271,15 +252,7 @@ testMachines("a machine that needs of its host", {
     return {
       xml: machine(place, disk("vda", place.path("plain"), "raw", encryption)),
       findings: [{ reason: "DiskFormatMismatch", path: "devices/disk[1]/source", says: "have format luks" }],
-      mend: () =>
-        place.image("plain", [
-          "-f",
-          "luks",
-          "--object",
-          "secret,id=s,data=letmein",
-          "-o",
-          "key-secret=s,iter-time=10",
-        ]),
+      mend: () => place.encryptedImage("plain", "luks"),
     };
   },
   "a secret for its TPM that is not defined": async (place) => {
