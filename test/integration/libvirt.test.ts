@@ -39,6 +39,7 @@ import { Heard } from "../src/libvirt/heard.ts";
 import { startLibvirtd } from "../support/libvirtd.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
 import { run } from "../support/run.ts";
+import { lastLines } from "../support/supervised.ts";
 
 const NS = "urn:libvirt-test";
 
@@ -914,6 +915,8 @@ describe("a daemon that is restarted", () => {
     assert.equal(domains.find(({ uuid }) => uuid === survivor.uuid)?.state, "Running");
     await using again = await Connection.open(daemon.uri("qemu"));
     await untilOff(again, victim);
+    const { state, reason } = await again.call(procedures.domainGetState, { dom: survivor, flags: 0 });
+    assert.equal(decodeState(state, reason).state, "Running", lastLines(daemon.logFile));
     await destroy(again, survivor);
     await heard.until(
       "Lifecycle",
