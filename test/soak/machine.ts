@@ -235,15 +235,14 @@ export class Machine {
   }
 
   #heardSince(open: Open): string[] {
-    const { requestedAtMs, request, mode, isHurt } = open;
-    const since = (atMs: number) => `${((atMs - requestedAtMs) / 1000).toFixed(2)} s`;
+    const { requestedAtMs, endedAtMs, request, mode, isHurt } = open;
+    const result = endedAtMs === undefined ? [] : [{ what: "the result was seen", atMs: endedAtMs }];
+    const events = [...this.#options.witness.heard(this.name), ...result]
+      .filter(({ atMs }) => atMs >= requestedAtMs)
+      .toSorted((one, other) => one.atMs - other.atMs);
     return [
       `requested ${JSON.stringify(request)}, ${mode}${isHurt ? ", hurt" : ""}`,
-      ...this.#options.witness
-        .heard(this.name)
-        .filter(({ atMs }) => atMs >= requestedAtMs)
-        .map(({ what, atMs }) => `${since(atMs)}: ${what}`),
-      ...(open.endedAtMs === undefined ? [] : [`${since(open.endedAtMs)}: the result was seen`]),
+      ...events.map(({ what, atMs }) => `${((atMs - requestedAtMs) / 1000).toFixed(2)} s: ${what}`),
       ...this.#recordsOf(open).map((record) => JSON.stringify(record)),
     ];
   }

@@ -45,8 +45,8 @@ export interface Tally {
 
 const sampleMs = 10_000;
 const minuteMs = 60_000;
-/** Once nothing is disturbed any more. Far longer than a restart takes. */
-const convergesWithinMs = 300_000;
+/** Once nothing is disturbed any more. A guest whose process stands still makes libvirt wait at each question. */
+const convergesWithinMs = 900_000;
 
 /** Machines under constant restarts while everything around them fails, on one API server and two libvirtd. */
 export class Soak implements AsyncDisposable {

@@ -36,6 +36,11 @@ const cases: [sentence: string, account: Account, faults: Fault[]][] = [
   ["a request of which the history knows nothing", account(cycle, { records: [] }), ["lost"]],
   ["a result that is told twice", account(cycle, { records: [record, record] }), ["told wrong"]],
   ["a success without a restart", account([]), ["lost"]],
+  [
+    "a domain that was off before",
+    account(["Started Booted"], { records: [{ ...record, method: "Start" }] }),
+    ["lost", "told wrong"],
+  ],
   ["another method than libvirt's", account(["Stopped Shutdown", "Started Booted"]), ["told wrong"]],
   ["a failure", account(cycle, { records: [failed] }), ["told wrong"]],
   [

@@ -37,9 +37,13 @@ export function verdictOf(account: Account): [Fault, string][] {
   if (record === undefined || isHurt) return faults;
   const { result, method, reason, message } = record;
   if (result === "Succeeded") {
-    if (began === 0) faults.push(["lost", "Succeeded, and no boot began"]);
+    // A stop that libvirtd did not live to tell of is known by the boot that came after it.
+    if (began === 0 || (stops.length === 0 && boots === undefined))
+      faults.push(["lost", `Succeeded, and ${stops.length} boots ended and ${began} began`]);
+    // Nobody but the controller ends a boot here.
+    if (method === "Start") faults.push(["told wrong", "Start, and somebody has ended the boot before"]);
     if (boots === 0) faults.push(["left off", "the guest has told of no new boot"]);
-    if (stops.length > 0 && !stops.includes(unheard) && method !== methodOf(stops))
+    else if (stops.length > 0 && !stops.includes(unheard) && method !== methodOf(stops))
       faults.push(["told wrong", `${method}, and libvirt heard ${stops.join(", ")}`]);
   } else if (!mayFail(account)) faults.push(["told wrong", `${result}, ${reason}: ${message}`]);
   return faults;
