@@ -321,8 +321,10 @@ function boot({ attempt, domain, marks }: AttemptSubject): Boot {
 }
 
 /** An operator's destroy or a crash during the wait is not the guest's answer, whatever it had been asked. */
-function howItStopped(attempt: Attempt, { reason }: Domain): RestartMethod | undefined {
+function howItStopped(attempt: Attempt, domain: Domain): RestartMethod | undefined {
   const { method, recordIn, isInherited, mode, firstSignal } = attempt;
+  const { reason } = domain;
+  if (method === "Soft" && wasFoundGone(attempt, domain)) return method;
   // The process before may have cut the power, and died before its status said so.
   const mayBeForced = isInherited && mode === "Auto" && firstSignal === undefined;
   if (method === "Soft" && reason === "Destroyed" && mayBeForced) return "Hard";
@@ -332,6 +334,15 @@ function howItStopped(attempt: Attempt, { reason }: Domain): RestartMethod | und
   // An adopted attempt that may have been forced: the domain says whether it was.
   if (reason === "Shutdown") return "Soft";
   return reason === "Destroyed" ? "Hard" : undefined;
+}
+
+/**
+ * A libvirtd that was away calls a crash whatever it finds gone. Here the guest had been asked by this process, which has
+ * heard of no crash.
+ */
+function wasFoundGone(attempt: Attempt, domain: Domain): boolean {
+  const isAsked = attempt.firstSignal !== undefined;
+  return domain.reason === "Crashed" && isAsked && endOfOldBoot(attempt, domain) === undefined;
 }
 
 /** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */

@@ -36,6 +36,8 @@ import { formatXml } from "./xml/format.ts";
 
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
+/** A question about jobs is held back, too, and what counts is that libvirt has answered. */
+const jobOptions = { timeoutMs: effectTimeoutMs } as const;
 /** Huge memory and passed-through devices make a start slow, and its failure must be libvirt's, not ours. */
 const startTimeoutMs = 600_000;
 /**
@@ -144,22 +146,21 @@ export class DomainCalls {
 
   /**
    * What libvirt is doing with the running domain or with one of these disks; undefined also where it has gone off
-   * meanwhile. A driver may have no jobs.
+   * meanwhile, or where something holds it for so long that libvirt does not tell: what holds it like that is a call to a
+   * process that answers no more, as a job of libvirt's lets itself be asked for. A driver may have no jobs.
    */
   async job(disks: readonly string[]): Promise<Job | undefined> {
     try {
       return (await this.#domainJob()) ?? (await this.#diskJob(disks));
     } catch (error) {
-      if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID")) return undefined;
+      if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID", "OPERATION_TIMEOUT")) return undefined;
       throw error;
     }
   }
 
   async #domainJob(): Promise<Job | undefined> {
-    const { type, params } = await this.#session.call(procedures.domainGetJobStats, {
-      dom: this.#dom,
-      flags: 0,
-    });
+    const args = { dom: this.#dom, flags: 0 };
+    const { type, params } = await this.#session.call(procedures.domainGetJobStats, args, jobOptions);
     if (type !== JobType.Bounded && type !== JobType.Unbounded) return undefined;
     const operation = decodeJobOperation(params);
     const kind = operation === "MigrationIn" || operation === "MigrationOut" ? "Migration" : "Other";
@@ -170,7 +171,7 @@ export class DomainCalls {
     const jobs = await Promise.all(
       disks.map(async (path) => {
         const args = { dom: this.#dom, path, flags: 0 };
-        const { found, type } = await this.#session.call(procedures.domainGetBlockJobInfo, args);
+        const { found, type } = await this.#session.call(procedures.domainGetBlockJobInfo, args, jobOptions);
         return found === 1 ? `${nameOf(BlockJobType, type)} of disk ${path}` : undefined;
       }),
     );

@@ -41,7 +41,7 @@ export interface Account {
 export type Fault = "lost" | "doubled" | "left off" | "told wrong";
 
 /** A stop that nobody could tell of. */
-const unheard = "Stopped Unheard";
+export const unheard = "Stopped Unheard";
 
 /** Up to four events come of one reboot, within a third of a second. */
 const burstMs = 1000;
@@ -87,7 +87,12 @@ export function startDelayMs({ heard, requestedAtMs, readyAgainAtMs }: Account):
   return start.atMs - readyAgainAtMs;
 }
 
-function counted({ heard, requestedAtMs }: Account): { stops: string[]; starts: number; reboots: number } {
+/** What libvirt was heard to tell since a request: each stop in its words, and how often the domain started or rebooted. */
+export function counted({ heard, requestedAtMs }: Pick<Account, "heard" | "requestedAtMs">): {
+  stops: string[];
+  starts: number;
+  reboots: number;
+} {
   const since = heard.filter(({ atMs }) => atMs >= requestedAtMs);
   const reboots = since.filter(({ what }) => what === "Reboot");
   return {
@@ -113,7 +118,8 @@ function isPower(what: string): boolean {
   return /^(Started|Stopped)/.test(what) && what !== "Stopped Failed";
 }
 
-function methodOf(stops: readonly string[]): string {
+/** The method that a restart with these stops had. */
+export function methodOf(stops: readonly string[]): string {
   if (stops.length === 0) return "Start";
   return stops.includes("Stopped Destroyed") ? "Hard" : "Soft";
 }

@@ -242,6 +242,14 @@ export class ModelHypervisor implements Hypervisor {
     return { kind: "Done" };
   }
 
+  /** The guest goes off while libvirtd is away, which finds its process gone: it tells nobody, and calls that a crash. */
+  findGone(): void {
+    this.restartDaemon();
+    const { lastStop } = this.#domain;
+    this.stop("Crashed");
+    this.#domain.lastStop = lastStop;
+  }
+
   /** Somebody presses the power button, or asks the agent; `reboot`: and means it to reboot. */
   signal(by: Actor = operator, options: { agent?: boolean; reboot?: boolean } = {}): Outcome {
     const { agent = false, reboot = false } = options;
