@@ -4,6 +4,7 @@ import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isOwed } from "./disturbance.ts";
 import { isOwedWithoutLease } from "./lost-lease.ts";
+import { withFirstWords } from "./first-words.ts";
 import { noticeOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
@@ -194,7 +195,9 @@ export class Reconciler {
     else this.#orphans.delete(key);
     const { virtualMachine, stored, attempt } = memory;
     const definition = virtualMachines.definition(virtualMachine);
-    const domain = withKnownReason(await this.#lookAt(memory, definition), virtualMachine.status.domain);
+    const { status } = virtualMachine;
+    const found = withKnownReason(await this.#lookAt(memory, definition), status.domain);
+    const domain = withFirstWords(found, status);
     const rivals = this.#rivals(virtualMachine, domain);
     // What this process has begun itself it knows better than the mark that it wrote then.
     const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;

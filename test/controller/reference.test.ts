@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { afterEffect, beginAttempt, type Attempt } from "../../controller/attempt.ts";
 import { attemptRules } from "../../controller/attempt-rules.ts";
 import { findingReasons } from "../../controller/finding.ts";
-import type { Effect, RequestMark } from "../../controller/ports.ts";
+import { unreachableReasons, type Effect, type RequestMark } from "../../controller/ports.ts";
 import { resourceRules } from "../../controller/resource-rules.ts";
 import { restartEvidence } from "../../crds/restart.ts";
 import { restartPolicy } from "../../crds/restart-policy.ts";
@@ -98,6 +98,7 @@ describe("docs/reference.md names", () => {
     const conditions = named("Reasons while a restart waits or runs");
     const results = named("Reasons of a result");
     const given = [
+      ...unreachableReasons,
       ...matches(
         /\breason(?:: | = )"([A-Z]\w+)"/g,
         /\b(?:forceOrFail|unverified|release)\(\s*attempt,\s*"([A-Z]\w+)"/g,

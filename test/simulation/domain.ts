@@ -446,7 +446,8 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #absence(): (Glance & { kind: "Unreachable" | "Missing" }) | undefined {
-    if (!this.reachable) return { kind: "Unreachable", message: "cannot connect to libvirt" };
+    if (!this.reachable)
+      return { kind: "Unreachable", reason: "HypervisorUnreachable", message: "cannot connect to libvirt" };
     return this.exists ? undefined : { kind: "Missing" };
   }
 
