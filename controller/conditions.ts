@@ -115,13 +115,14 @@ function boundCondition({ observation, verdict }: ConditionSource, write: Write)
     return [write("Bound", "False", verdict)];
   }
   switch (domain.kind) {
-    case "Present":
-      return [
-        write("Bound", "True", {
-          reason: "DomainFound",
-          message: `domain ${domain.domain.name} (${domain.domain.uuid})`,
-        }),
-      ];
+    case "Present": {
+      const { name, uuid, state, reason } = domain.domain;
+      const message = `domain ${name} (${uuid})`;
+      if (state !== "Crashed" && reason !== "Crashed")
+        return [write("Bound", "True", { reason: "DomainFound", message })];
+      const crash = `${message} has crashed: its guest, or the QEMU process behind it`;
+      return [write("Bound", "True", { reason: "DomainCrashed", message: crash })];
+    }
     case "Missing":
       return [
         write("Bound", "False", { reason: "DomainNotFound", message: "the hypervisor has no such domain" }),

@@ -1,3 +1,4 @@
+import type { Condition } from "../crds/condition.ts";
 import type { VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "./decision.ts";
 
@@ -16,6 +17,17 @@ const noticeReasons = [
   "DefinitionRolledBack",
   "DiskPluggedIn",
   "InvalidRestartRequest",
+  "HypervisorUnreachable",
+  "HypervisorReachable",
+  "DomainUnresponsive",
+  "DomainResponsive",
+  "DomainUnreadable",
+  "DomainReadable",
+  "DomainNotFound",
+  "DomainFound",
+  "DomainCrashed",
+  "DomainRecovered",
+  "ClaimedByAnother",
 ] as const;
 /** One of them. */
 export type NoticeReason = (typeof noticeReasons)[number];
@@ -25,23 +37,76 @@ export interface Notice {
   type: "Normal" | "Warning";
   reason: NoticeReason;
   /** What the controller did or refused to do, as one word. */
-  action: "Restart" | "PowerCycle" | "Wait" | "Ignore" | "Repair" | "Define" | "PlugIn";
+  action: "Restart" | "PowerCycle" | "Wait" | "Ignore" | "Repair" | "Define" | "PlugIn" | "Look";
   note: string;
 }
 
-/** The Event that a decision is worth, told at the transition and not at every pass. */
-export function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineStatus): Notice | undefined {
+/** What Bound says where something is wrong, with what is told once that is over. */
+const ends: ReadonlyMap<string, { begin: NoticeReason; end: NoticeReason }> = new Map(
+  (
+    [
+      ["HypervisorUnreachable", "HypervisorReachable"],
+      ["DomainUnresponsive", "DomainResponsive"],
+      ["DomainUnreadable", "DomainReadable"],
+      ["DomainNotFound", "DomainFound"],
+      ["DomainCrashed", "DomainRecovered"],
+      ["ClaimedByAnother", "DomainFound"],
+    ] as const
+  ).map(([begin, end]) => [begin, { begin, end }]),
+);
+
+/** The Events that a status is worth, told at the transition and not at every pass. */
+export function noticesOf(
+  decision: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice[] {
+  return [noticeOfBound(decision, before, after), noticeOf(decision, before)].filter(
+    (notice) => notice !== undefined,
+  );
+}
+
+/** Which part is away, once for each, whether or not a restart waits for it; and that it is back. */
+function noticeOfBound(
+  { attempt }: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice | undefined {
+  const [was, is] = [bound(before), bound(after)];
+  if (is === undefined || is.reason === was?.reason) return undefined;
+  const begun = ends.get(is.reason);
+  if (begun !== undefined) {
+    const note = attempt === undefined ? is.message : `${is.message}; the restart waits`;
+    return { type: "Warning", reason: begun.begin, action: "Wait", note };
+  }
+  const ended = was && ends.get(was.reason);
+  return (
+    ended && {
+      type: "Normal",
+      reason: ended.end,
+      action: "Look",
+      note: `${is.message}; ${was.reason} is over`,
+    }
+  );
+}
+
+function bound({ conditions }: VirtualMachineStatus): Condition | undefined {
+  return conditions?.find(({ type }) => type === "Bound");
+}
+
+function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineStatus): Notice | undefined {
   switch (verdict.kind) {
     case "Act":
     case "Rebase":
       return verdict.notice;
     case "Blocked":
-    case "Unavailable":
       return attempt === undefined || isToldAlready(verdict.reason, before)
         ? undefined
         : blocked(verdict.message);
     case "End":
       return ended(verdict);
+    // Bound tells.
+    case "Unavailable":
     case "Rest":
     case "Wait":
     case "Look":

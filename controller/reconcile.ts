@@ -5,7 +5,7 @@ import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isOwed } from "./disturbance.ts";
 import { isOwedWithoutLease } from "./lost-lease.ts";
 import { withFirstWords } from "./first-words.ts";
-import { noticeOf } from "./notice.ts";
+import { noticesOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
 import {
@@ -292,8 +292,8 @@ export class Reconciler {
     });
     if (!isTold) return;
     virtualMachines.writeStatus(virtualMachine, status);
-    const notice = noticeOf(decision, virtualMachine.status);
-    if (notice !== undefined) virtualMachines.publish(virtualMachine, notice);
+    for (const notice of noticesOf(decision, virtualMachine.status, status))
+      virtualMachines.publish(virtualMachine, notice);
   }
 
   async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {

@@ -79,9 +79,7 @@ function hypervisorUnreachable(message: string, retryInMs: number): Unreachable 
 }
 
 function unresponsive(domain: string, why: string): Unreachable {
-  const message =
-    `libvirt answers, but not about ${domain}: its QEMU process, a job on it or its storage may hang ` +
-    `(${why}); it is asked again every ${hungDomainRetryMs / 1000} s`;
+  const message = `libvirt answers, but not about ${domain}: its QEMU process, a job on it or its storage may hang (${why})`;
   return { kind: "Unreachable", reason: "DomainUnresponsive", message, retryInMs: hungDomainRetryMs };
 }
 
