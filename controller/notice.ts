@@ -1,4 +1,5 @@
 import type { Condition } from "../crds/condition.ts";
+import type { PreflightFinding } from "../crds/machine.ts";
 import type { VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "./decision.ts";
 
@@ -17,6 +18,7 @@ const noticeReasons = [
   "DefinitionRolledBack",
   "DiskPluggedIn",
   "InvalidRestartRequest",
+  "CancelIgnored",
   "HypervisorUnreachable",
   "HypervisorReachable",
   "DomainUnresponsive",
@@ -61,7 +63,7 @@ export function noticesOf(
   before: VirtualMachineStatus,
   after: VirtualMachineStatus,
 ): Notice[] {
-  return [noticeOfBound(decision, before, after), noticeOf(decision, before)].filter(
+  return [noticeOfBound(decision, before, after), noticeOf(decision, before, after)].filter(
     (notice) => notice !== undefined,
   );
 }
@@ -94,15 +96,21 @@ function bound({ conditions }: VirtualMachineStatus): Condition | undefined {
   return conditions?.find(({ type }) => type === "Bound");
 }
 
-function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineStatus): Notice | undefined {
+function noticeOf(
+  { verdict, attempt }: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice | undefined {
   switch (verdict.kind) {
     case "Act":
     case "Rebase":
       return verdict.notice;
-    case "Blocked":
-      return attempt === undefined || isToldAlready(verdict.reason, before)
-        ? undefined
-        : blocked(verdict.message);
+    case "Blocked": {
+      if (attempt === undefined) return undefined;
+      if (!isToldAlready(verdict.reason, before)) return blocked(verdict.message);
+      const further = furtherFinding(before, after);
+      return further && blocked(`the domain could not start again: ${further.message}; ${further.remedy}`);
+    }
     case "End":
       return ended(verdict);
     // Bound tells.
@@ -118,6 +126,20 @@ function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineStatus):
 
 function isToldAlready(reason: string, { conditions }: VirtualMachineStatus): boolean {
   return conditions?.some((condition) => condition.type === "Ready" && condition.reason === reason) ?? false;
+}
+
+/** Something that is missing and was not before, although the reason to wait is the same. */
+function furtherFinding(
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): PreflightFinding | undefined {
+  const known = new Set(before.findings?.map(whatOf));
+  return after.findings?.find((finding) => !known.has(whatOf(finding)));
+}
+
+/** How much memory is short is another number at each look. */
+function whatOf({ reason, path, message }: PreflightFinding): string {
+  return reason === "MemoryShort" ? reason : `${reason} ${path} ${message}`;
 }
 
 function blocked(note: string): Notice {

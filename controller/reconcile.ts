@@ -1,5 +1,6 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import { adoptAttempt, afterEffect, questionFor, type Attempt } from "./attempt.ts";
+import { noticeOfCancel } from "./cancel.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isOwed } from "./disturbance.ts";
@@ -276,20 +277,23 @@ export class Reconciler {
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const before = this.#memory.get(key);
+    const { conditions, findings } = virtualMachine.status;
     const { verdict } = decision;
     // A status that the effect, or another look, replaces as soon as it returns is not worth a write.
     const isTold = verdict.kind !== "Look" && (verdict.kind !== "Act" || verdict.announce);
     this.#memory.set(key, {
       virtualMachine,
       stored,
-      // A condition that nobody was told of has not changed.
-      status: isTold ? status : { ...status, conditions: virtualMachine.status.conditions },
+      // What nobody was told of has not changed.
+      status: isTold ? status : { ...status, conditions, findings },
       attempt,
       marksReadIn: marksReadNow(observation, decision) ?? before?.marksReadIn,
       ...comparedNow(observation, before),
       plugInsAtMs: pluggedIn(observation, decision),
       isHeldUpByHost: verdict.kind === "Blocked" && verdict.findings !== undefined,
     });
+    const cancel = noticeOfCancel(before?.virtualMachine, virtualMachine, decision);
+    if (cancel !== undefined) virtualMachines.publish(virtualMachine, cancel);
     if (!isTold) return;
     virtualMachines.writeStatus(virtualMachine, status);
     for (const notice of noticesOf(decision, virtualMachine.status, status))
