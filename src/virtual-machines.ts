@@ -90,7 +90,10 @@ export class ApiVirtualMachines implements VirtualMachines {
         if (event.type !== "Modified") options.onClaim(event.object);
       },
       onWatch: () => {
-        if (this.#problems.end(reading)) log.info("VirtualMachines are read again");
+        if (!this.#problems.end(reading)) return;
+        log.info("VirtualMachines are read again");
+        // What waits for a minute after many tries in vain can be written now.
+        for (const key of this.#problems.things()) queue.add(key);
       },
       onError: (error, retryInMs) => this.#logReadError(error, retryInMs),
     });

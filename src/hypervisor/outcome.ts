@@ -84,6 +84,6 @@ function unresponsive(domain: string, why: string): Unreachable {
 }
 
 function unreadable(domain: string, why: string): Unreachable {
-  const message = `what libvirt says of ${domain} cannot be used: ${why}`;
+  const message = `${domain} cannot be looked at: ${why}`;
   return { kind: "Unreachable", reason: "DomainUnreadable", message, retryInMs: hungDomainRetryMs };
 }
