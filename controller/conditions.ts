@@ -28,7 +28,7 @@ interface Answer {
 
 /**
  * Every condition, as kstatus reads them: Ready is always there; Reconciling and Stalled are there only while
- * True, and never together; Bound is there as soon as the hypervisor has answered, GuestReady once a domain with a
+ * True, and never together; Bound is always there, too, GuestReady once a domain with a
  * channel for the guest agent was seen, RestartRequired once a machine was compared with its next start, and
  * VolumesDegraded only while True.
  */
@@ -60,7 +60,7 @@ export function conditionsFor(source: ConditionSource): ConditionNow[] {
 
 /** Somebody has to act: nothing that the controller waits for will come by itself. */
 function whyStalled({ observation, verdict, attempt, lastRestart }: ConditionSource): Answer | undefined {
-  if (verdict.kind === "Unavailable" && verdict.reason !== "HypervisorUnreachable") return verdict;
+  if (verdict.kind === "Unavailable" && observation.domain.kind !== "Unreachable") return verdict;
   if (verdict.kind === "Blocked" && verdict.findings !== undefined) return verdict;
   if (verdict.kind === "Rebase") {
     return verdict.problem === undefined
@@ -110,27 +110,25 @@ function whyReady({ lastRestart }: ConditionSource): Answer {
 type Write = (type: ConditionType, status: Condition["status"], answer: Answer) => ConditionNow;
 
 function boundCondition({ observation, verdict }: ConditionSource, write: Write): ConditionNow[] {
-  const { domain, virtualMachine } = observation;
+  const { domain } = observation;
   if (verdict.kind === "Unavailable" && verdict.reason === "ClaimedByAnother") {
     return [write("Bound", "False", verdict)];
   }
   switch (domain.kind) {
-    case "Present":
-      return [
-        write("Bound", "True", {
-          reason: "DomainFound",
-          message: `domain ${domain.domain.name} (${domain.domain.uuid})`,
-        }),
-      ];
+    case "Present": {
+      const { name, uuid, state, reason } = domain.domain;
+      const message = `domain ${name} (${uuid})`;
+      if (state !== "Crashed" && reason !== "Crashed")
+        return [write("Bound", "True", { reason: "DomainFound", message })];
+      const crash = `${message} has crashed: its guest, or the QEMU process behind it`;
+      return [write("Bound", "True", { reason: "DomainCrashed", message: crash })];
+    }
     case "Missing":
       return [
         write("Bound", "False", { reason: "DomainNotFound", message: "the hypervisor has no such domain" }),
       ];
     case "Unreachable":
-      // What was true when the hypervisor last answered is still the best answer, but no more than that.
-      return virtualMachine.status.domain === undefined
-        ? []
-        : [write("Bound", "Unknown", { reason: "HypervisorUnreachable", message: domain.message })];
+      return [write("Bound", "Unknown", domain)];
     default:
       return domain satisfies never;
   }
@@ -141,7 +139,8 @@ function guestReadyCondition({ observation, attempt }: ConditionSource, write: W
   const { domain, virtualMachine } = observation;
   const before = virtualMachine.status.conditions?.find(({ type }) => type === "GuestReady");
   if (domain.kind === "Missing") return [];
-  if (domain.kind === "Unreachable") return before === undefined ? [] : [before];
+  if (domain.kind === "Unreachable")
+    return before === undefined ? [] : [write("GuestReady", "Unknown", domain)];
   const { agent, id } = domain.domain;
   if (agent === undefined && (before === undefined || id !== undefined)) return [];
   if (attempt?.marked === true) {

@@ -4,7 +4,7 @@ import type { RestartPolicy } from "../crds/restart-policy.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Notice } from "./notice.ts";
 import type { Finding } from "./finding.ts";
-import type { Definition, Effect, Glance, Instant, Look, Sight } from "./ports.ts";
+import type { Definition, Effect, Glance, Instant, Look, Sight, UnreachableReason } from "./ports.ts";
 import type { Served, Trigger } from "./request.ts";
 
 /** Everything that one decision is made from; nothing else is asked while deciding. */
@@ -43,7 +43,7 @@ export type Verdict =
   /** The domain cannot be worked on, requested or not. */
   | {
       kind: "Unavailable";
-      reason: "HypervisorUnreachable" | "DomainNotFound" | "ClaimedByAnother";
+      reason: UnreachableReason | "DomainNotFound" | "ClaimedByAnother";
       message: string;
       untilMs?: number | undefined;
     }

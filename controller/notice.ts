@@ -1,3 +1,5 @@
+import type { Condition } from "../crds/condition.ts";
+import type { PreflightFinding } from "../crds/machine.ts";
 import type { VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import type { Decision, Verdict } from "./decision.ts";
 
@@ -16,6 +18,18 @@ const noticeReasons = [
   "DefinitionRolledBack",
   "DiskPluggedIn",
   "InvalidRestartRequest",
+  "CancelIgnored",
+  "HypervisorUnreachable",
+  "HypervisorReachable",
+  "DomainUnresponsive",
+  "DomainResponsive",
+  "DomainUnreadable",
+  "DomainReadable",
+  "DomainNotFound",
+  "DomainFound",
+  "DomainCrashed",
+  "DomainRecovered",
+  "ClaimedByAnother",
 ] as const;
 /** One of them. */
 export type NoticeReason = (typeof noticeReasons)[number];
@@ -25,23 +39,82 @@ export interface Notice {
   type: "Normal" | "Warning";
   reason: NoticeReason;
   /** What the controller did or refused to do, as one word. */
-  action: "Restart" | "PowerCycle" | "Wait" | "Ignore" | "Repair" | "Define" | "PlugIn";
+  action: "Restart" | "PowerCycle" | "Wait" | "Ignore" | "Repair" | "Define" | "PlugIn" | "Look";
   note: string;
 }
 
-/** The Event that a decision is worth, told at the transition and not at every pass. */
-export function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineStatus): Notice | undefined {
+/** What Bound says where something is wrong, with what is told once that is over. */
+const ends: ReadonlyMap<string, { begin: NoticeReason; end: NoticeReason }> = new Map(
+  (
+    [
+      ["HypervisorUnreachable", "HypervisorReachable"],
+      ["DomainUnresponsive", "DomainResponsive"],
+      ["DomainUnreadable", "DomainReadable"],
+      ["DomainNotFound", "DomainFound"],
+      ["DomainCrashed", "DomainRecovered"],
+      ["ClaimedByAnother", "DomainFound"],
+    ] as const
+  ).map(([begin, end]) => [begin, { begin, end }]),
+);
+
+/** The Events that a status is worth, told at the transition and not at every pass. */
+export function noticesOf(
+  decision: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice[] {
+  return [noticeOfBound(decision, before, after), noticeOf(decision, before, after)].filter(
+    (notice) => notice !== undefined,
+  );
+}
+
+/** Which part is away, once for each, whether or not a restart waits for it; and that it is back. */
+function noticeOfBound(
+  { attempt }: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice | undefined {
+  const [was, is] = [bound(before), bound(after)];
+  if (is === undefined || is.reason === was?.reason) return undefined;
+  const begun = ends.get(is.reason);
+  if (begun !== undefined) {
+    const note = attempt === undefined ? is.message : `${is.message}; the restart waits`;
+    return { type: "Warning", reason: begun.begin, action: "Wait", note };
+  }
+  const ended = was && ends.get(was.reason);
+  return (
+    ended && {
+      type: "Normal",
+      reason: ended.end,
+      action: "Look",
+      note: `${is.message}; ${was.reason} is over`,
+    }
+  );
+}
+
+function bound({ conditions }: VirtualMachineStatus): Condition | undefined {
+  return conditions?.find(({ type }) => type === "Bound");
+}
+
+function noticeOf(
+  { verdict, attempt }: Decision,
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): Notice | undefined {
   switch (verdict.kind) {
     case "Act":
     case "Rebase":
       return verdict.notice;
-    case "Blocked":
-    case "Unavailable":
-      return attempt === undefined || isToldAlready(verdict.reason, before)
-        ? undefined
-        : blocked(verdict.message);
+    case "Blocked": {
+      if (attempt === undefined) return undefined;
+      if (!isToldAlready(verdict.reason, before)) return blocked(verdict.message);
+      const further = furtherFinding(before, after);
+      return further && blocked(`the domain could not start again: ${further.message}; ${further.remedy}`);
+    }
     case "End":
       return ended(verdict);
+    // Bound tells.
+    case "Unavailable":
     case "Rest":
     case "Wait":
     case "Look":
@@ -53,6 +126,20 @@ export function noticeOf({ verdict, attempt }: Decision, before: VirtualMachineS
 
 function isToldAlready(reason: string, { conditions }: VirtualMachineStatus): boolean {
   return conditions?.some((condition) => condition.type === "Ready" && condition.reason === reason) ?? false;
+}
+
+/** Something that is missing and was not before, although the reason to wait is the same. */
+function furtherFinding(
+  before: VirtualMachineStatus,
+  after: VirtualMachineStatus,
+): PreflightFinding | undefined {
+  const known = new Set(before.findings?.map(whatOf));
+  return after.findings?.find((finding) => !known.has(whatOf(finding)));
+}
+
+/** How much memory is short is another number at each look. */
+function whatOf({ reason, path, message }: PreflightFinding): string {
+  return reason === "MemoryShort" ? reason : `${reason} ${path} ${message}`;
 }
 
 function blocked(note: string): Notice {

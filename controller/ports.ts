@@ -145,13 +145,26 @@ export function hasMarks(domain: Glance | Look): domain is Look & { kind: "Prese
   return domain.kind === "Present" && "marks" in domain;
 }
 
-/** The hypervisor does not answer; it tells when it does again, unless it is to be asked again after a time. */
+/** What the domain is cannot be told now; the hypervisor tells when it can, unless it is to be asked again after a time. */
 export interface Unreachable {
   kind: "Unreachable";
+  reason: UnreachableReason;
   message: string;
   /** For a domain that hangs while its hypervisor is fine: no event will tell. */
   retryInMs?: number | undefined;
 }
+
+/** Which part is out of reach. */
+export const unreachableReasons = [
+  /** The hypervisor, and so all of its domains. */
+  "HypervisorUnreachable",
+  /** The domain alone: the hypervisor answers, but not about it, as something that hangs holds it. */
+  "DomainUnresponsive",
+  /** The domain alone: what the hypervisor says about it is an error, or cannot be read. */
+  "DomainUnreadable",
+] as const;
+/** One of them. */
+export type UnreachableReason = (typeof unreachableReasons)[number];
 
 /** The hypervisor answers, and has no such domain. */
 export interface Missing {

@@ -1,10 +1,12 @@
 import type { VirtualMachine, VirtualMachineStatus } from "../crds/virtual-machine.ts";
 import { adoptAttempt, afterEffect, questionFor, type Attempt } from "./attempt.ts";
+import { noticeOfCancel } from "./cancel.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Observation, Verdict } from "./decision.ts";
 import { isOwed } from "./disturbance.ts";
 import { isOwedWithoutLease } from "./lost-lease.ts";
-import { noticeOf } from "./notice.ts";
+import { withFirstWords } from "./first-words.ts";
+import { noticesOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
 import {
@@ -194,7 +196,9 @@ export class Reconciler {
     else this.#orphans.delete(key);
     const { virtualMachine, stored, attempt } = memory;
     const definition = virtualMachines.definition(virtualMachine);
-    const domain = withKnownReason(await this.#lookAt(memory, definition), virtualMachine.status.domain);
+    const { status } = virtualMachine;
+    const found = withKnownReason(await this.#lookAt(memory, definition), status.domain);
+    const domain = withFirstWords(found, status);
     const rivals = this.#rivals(virtualMachine, domain);
     // What this process has begun itself it knows better than the mark that it wrote then.
     const mark = hasMarks(domain) ? lastMark(domain.marks) : undefined;
@@ -273,24 +277,27 @@ export class Reconciler {
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
     const before = this.#memory.get(key);
+    const { conditions, findings } = virtualMachine.status;
     const { verdict } = decision;
     // A status that the effect, or another look, replaces as soon as it returns is not worth a write.
     const isTold = verdict.kind !== "Look" && (verdict.kind !== "Act" || verdict.announce);
     this.#memory.set(key, {
       virtualMachine,
       stored,
-      // A condition that nobody was told of has not changed.
-      status: isTold ? status : { ...status, conditions: virtualMachine.status.conditions },
+      // What nobody was told of has not changed.
+      status: isTold ? status : { ...status, conditions, findings },
       attempt,
       marksReadIn: marksReadNow(observation, decision) ?? before?.marksReadIn,
       ...comparedNow(observation, before),
       plugInsAtMs: pluggedIn(observation, decision),
       isHeldUpByHost: verdict.kind === "Blocked" && verdict.findings !== undefined,
     });
+    const cancel = noticeOfCancel(before?.virtualMachine, virtualMachine, decision);
+    if (cancel !== undefined) virtualMachines.publish(virtualMachine, cancel);
     if (!isTold) return;
     virtualMachines.writeStatus(virtualMachine, status);
-    const notice = noticeOf(decision, virtualMachine.status);
-    if (notice !== undefined) virtualMachines.publish(virtualMachine, notice);
+    for (const notice of noticesOf(decision, virtualMachine.status, status))
+      virtualMachines.publish(virtualMachine, notice);
   }
 
   async #act(key: Key, observation: Observation, { verdict, attempt }: Decision): Promise<Again | "Now"> {

@@ -19,7 +19,7 @@ export const resourceRules: readonly ResourceRule[] = [
   refused,
   cancelled,
   overdue,
-  hypervisorUnreachable,
+  unreachable,
   domainGone,
   domainNotFound,
   claimedByAnother,
@@ -88,12 +88,12 @@ export function deadlineExceeded({ deadlineSeconds }: RestartPolicy, why: string
   return { reason: "DeadlineExceeded", message: `it could not be done within ${deadlineSeconds} s: ${why}` };
 }
 
-/** The connection tells when it is back. */
-function hypervisorUnreachable({ domain, now }: Subject): Ruling | undefined {
+/** The connection tells when it is back; a domain that hangs is asked again. */
+function unreachable({ domain, now }: Subject): Ruling | undefined {
   if (domain.kind !== "Unreachable") return undefined;
-  const { message, retryInMs } = domain;
+  const { reason, message, retryInMs } = domain;
   const untilMs = retryInMs === undefined ? undefined : now.monotonicMs + retryInMs;
-  return { verdict: { kind: "Unavailable", reason: "HypervisorUnreachable", message, untilMs } };
+  return { verdict: { kind: "Unavailable", reason, message, untilMs } };
 }
 
 /** Somebody undefined the domain that was being restarted: there is nothing left to start. */

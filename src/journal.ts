@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Decision } from "../controller/decision.ts";
+import type { Decision, Verdict } from "../controller/decision.ts";
 import { repaired } from "../controller/finding.ts";
 import type { Effect, Journal, Key, Performance } from "../controller/ports.ts";
 import { parseKey } from "./kubernetes/resource.ts";
@@ -7,11 +7,14 @@ import { passed } from "./steps.ts";
 
 /**
  * The log of what the controller decides and does. Every line of a restart carries the namespace and the name
- * of the resource and the attempt; a decision that changes nothing is told at level debug.
+ * of the resource and the attempt; a decision that changes nothing is told at level debug, as is what keeps a resource
+ * waiting once it was told.
  */
 export function createJournal(log: Logger): Journal {
+  const waits = new Map<Key, Waiting>();
   return {
     decided: (key, decision) => {
+      logWait(log, key, decision, waits);
       logDecision(log, key, decision);
       const { verdict } = decision;
       passed(verdict.kind === "Act" ? `effect/${verdict.effect.kind}/begin` : `decided/${verdict.kind}`);
@@ -21,6 +24,30 @@ export function createJournal(log: Logger): Journal {
       passed(`effect/${performance.effect.kind}/end`);
     },
   };
+}
+
+type Waiting = Verdict & { kind: "Blocked" | "Unavailable" };
+
+/** What a resource waits for, and that this is over: once, however often it is tried again meanwhile. */
+function logWait(log: Logger, key: Key, decision: Decision, waits: Map<Key, Waiting>): void {
+  const { rule, verdict, attempt } = decision;
+  // Between two looks nothing is over.
+  if (verdict.kind === "Look") return;
+  const before = waits.get(key);
+  const line = { ...parseKey(key), attempt: attempt?.id, stage: attempt?.stage, rule };
+  // The connection's own line tells of all machines at rest.
+  const isTold = attempt === undefined && [before, verdict].some(isOfHypervisor);
+  if (verdict.kind === "Blocked" || verdict.kind === "Unavailable") {
+    waits.set(key, verdict);
+    const isNews = verdict.reason !== before?.reason || verdict.message !== before.message;
+    log[isNews && !isTold ? "warn" : "debug"]({ ...line, reason: verdict.reason }, verdict.message);
+  } else if (waits.delete(key)) {
+    log[isTold ? "debug" : "info"]({ ...line, reason: before?.reason }, `over: ${before?.message}`);
+  }
+}
+
+function isOfHypervisor(verdict: Verdict | undefined): boolean {
+  return verdict?.kind === "Unavailable" && verdict.reason === "HypervisorUnreachable";
 }
 
 function logDecision(log: Logger, key: Key, { rule, verdict, attempt }: Decision): void {
@@ -37,7 +64,6 @@ function logDecision(log: Logger, key: Key, { rule, verdict, attempt }: Decision
       return;
     case "Unavailable":
     case "Blocked":
-      log.warn({ ...line, reason: verdict.reason }, verdict.message);
       return;
     case "Wait":
     case "Look":

@@ -16,6 +16,7 @@ import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
 import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
+import { Problems } from "./problems.ts";
 import { passed } from "./steps.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
 
@@ -75,6 +76,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   const hostChanges = new Coalescer(() => {
     for (const key of reconciler?.hostChanged() ?? []) queue.add(key);
   }, hostChangesMs);
+  const problems = new Problems();
   const libvirtTried = Promise.withResolvers<void>();
   const hypervisor = new LibvirtHypervisor(
     (listener) =>
@@ -82,7 +84,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
         listener: (event) => {
           passed(`event/${event.type === "Lifecycle" ? event.event : event.type}`);
           listener(event);
-          logSession(log, event);
+          logSession(log, problems, event);
           libvirtTried.resolve();
         },
       }),
@@ -113,7 +115,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     ]);
     const cluster = await clusterUid(client, {
       signal,
-      onError: (error, ms) => logClusterError(log, error, ms),
+      onError: (error, ms) => logClusterError(log, problems, error, ms),
     });
     const journal = createJournal(log);
     const ready = new Reconciler({
@@ -190,9 +192,9 @@ async function adoptOrphans({
   }
 }
 
-function logClusterError(log: Logger, error: unknown, retryInMs: number): void {
+function logClusterError(log: Logger, problems: Problems, error: unknown, retryInMs: number): void {
   const why = error instanceof Error ? error.message : String(error);
-  log.error(
+  log[problems.meet("kube-system", why) ? "error" : "debug"](
     `the namespace kube-system, whose UID names this cluster, cannot be read (see deploy/rbac.yaml): ${why}; ` +
       `trying again in ${(retryInMs / 1000).toFixed(1)} s`,
   );
@@ -214,13 +216,17 @@ function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, e
   else logApiFailure(log.warn.bind(log), { what, error, about: { namespace, name } });
 }
 
-function logSession(log: Logger, event: SessionEvent): void {
+function logSession(log: Logger, problems: Problems, event: SessionEvent): void {
   switch (event.type) {
     case "Connected":
+      problems.end("libvirt");
       log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
       return;
     case "Disconnected":
-      log.error(`${event.error.message}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`);
+      // A daemon that is away is tried again for hours.
+      log[problems.meet("libvirt", event.error.message) ? "error" : "debug"](
+        `${event.error.message}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`,
+      );
       return;
     case "Lifecycle":
       log.debug({ domain: event.domain.name, event: event.event, detail: event.detail }, "libvirt event");

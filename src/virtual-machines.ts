@@ -8,7 +8,7 @@ import {
   type VirtualMachine,
   type VirtualMachineStatus,
 } from "../crds/virtual-machine.ts";
-import { logApiFailure } from "./api-failure.ts";
+import { logApiFailure, problemOf } from "./api-failure.ts";
 import { Definitions, type ChangedDefinitions, type DefinitionReference } from "./definitions.ts";
 import type { KubernetesClient } from "./kubernetes/client.ts";
 import { ApiError } from "./kubernetes/errors.ts";
@@ -17,6 +17,7 @@ import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
 import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { isSameJson } from "./kubernetes/json.ts";
+import { Problems } from "./problems.ts";
 import { passed } from "./steps.ts";
 import { writeStatus, type StatusOutcome } from "./kubernetes/status.ts";
 
@@ -42,6 +43,9 @@ const notAllowed: Definition = {
     "lets whoever may write a VirtualMachine decide what runs on the hypervisor",
 };
 
+/** What the reading of the resources has its problems under: no key has this form. */
+const reading = "reading";
+
 /** A status, and the resource that it was computed from. */
 interface StatusWrite {
   virtualMachine: VirtualMachine;
@@ -64,6 +68,8 @@ export class ApiVirtualMachines implements VirtualMachines {
   readonly #options: VirtualMachinesOptions;
   readonly #reflector: Reflector<VirtualMachine>;
   readonly #definitions: Definitions;
+  /** What is wrong with the reading, under its own name, and with the status of each key. */
+  readonly #problems = new Problems();
   readonly #writing = new Map<Key, Promise<void>>();
   /** What is to be written, one status a key, in order; a newer one has the place of the one that waited. */
   readonly #waiting = new Map<Key, StatusWrite>();
@@ -83,7 +89,13 @@ export class ApiVirtualMachines implements VirtualMachines {
         queue.add(keyOf(event.object));
         if (event.type !== "Modified") options.onClaim(event.object);
       },
-      onError: (error, retryInMs) => logReadError(log, error, retryInMs),
+      onWatch: () => {
+        if (!this.#problems.end(reading)) return;
+        log.info("VirtualMachines are read again");
+        // What waits for a minute after many tries in vain can be written now.
+        for (const key of this.#problems.things()) queue.add(key);
+      },
+      onError: (error, retryInMs) => this.#logReadError(error, retryInMs),
     });
     this.#definitions = new Definitions({
       client,
@@ -205,11 +217,22 @@ export class ApiVirtualMachines implements VirtualMachines {
     } catch (error) {
       const retryInMs = error instanceof ApiError ? error.retryAfterMs : undefined;
       const what = "the status could not be written, and will be again";
-      logApiFailure(log.warn.bind(log), { what, error, retryInMs, about: parseKey(key) });
+      const level = this.#problems.meet(key, problemOf(error)) ? "warn" : "debug";
+      logApiFailure(log[level].bind(log), { what, error, retryInMs, about: parseKey(key) });
       if (retryInMs === undefined) queue.addRateLimited(key);
       else queue.addAfter(key, retryInMs);
       return "Queued";
     }
+  }
+
+  #logReadError(error: unknown, retryInMs: number): void {
+    const { log } = this.#options;
+    if (error instanceof UnreadableError) {
+      log.error(error.message);
+      return;
+    }
+    const level = this.#problems.meet(reading, problemOf(error)) ? "error" : "debug";
+    logApiFailure(log[level].bind(log), { what: "VirtualMachines could not be read", error, retryInMs });
   }
 
   #taken(key: Key, outcome: StatusOutcome<KubernetesObject>): VirtualMachine | "Queued" | undefined {
@@ -218,6 +241,7 @@ export class ApiVirtualMachines implements VirtualMachines {
     switch (outcome.kind) {
       case "Written": {
         queue.forget(key);
+        if (this.#problems.end(key)) log.info(parseKey(key), "the status is written again");
         const written = parse(outcome.object);
         this.#reflector.accept(written);
         // An attempt that only the status has on record goes on when it is written.
@@ -228,6 +252,7 @@ export class ApiVirtualMachines implements VirtualMachines {
         queue.addRateLimited(key);
         return "Queued";
       case "Gone":
+        this.#problems.end(key);
         return undefined;
       case "Rejected":
         log.error(
@@ -285,12 +310,4 @@ function isEcho(now: VirtualMachine, before: VirtualMachine): boolean {
     isSameJson(now.metadata.annotations, before.metadata.annotations) &&
     isSameJson(now.status, before.status)
   );
-}
-
-function logReadError(log: Logger, error: unknown, retryInMs: number): void {
-  if (error instanceof UnreadableError) {
-    log.error(error.message);
-    return;
-  }
-  logApiFailure(log.error.bind(log), { what: "VirtualMachines could not be read", error, retryInMs });
 }

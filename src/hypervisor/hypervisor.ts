@@ -66,7 +66,11 @@ export class LibvirtHypervisor implements Hypervisor {
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
-  #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
+  #reachability: Reachability = {
+    kind: "Unreachable",
+    reason: "HypervisorUnreachable",
+    message: "not connected to libvirt yet",
+  };
 
   /** `connect` makes a session that tells the given listener; nothing happens before start(). */
   constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
@@ -211,6 +215,7 @@ export class LibvirtHypervisor implements Hypervisor {
       }
       return {
         kind: "Unreachable",
+        reason: "DomainUnreadable",
         message: "the domain starts and stops faster than one can look",
         retryInMs: 1000,
       };
@@ -265,7 +270,7 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
     } catch (error) {
-      return absenceOf(error);
+      return absenceOf(error, reference.kind === "Name" ? reference.name : reference.uuid);
     }
   }
 
@@ -295,7 +300,7 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       return await ask(this.#calls(domain, this.#reachability.driver));
     } catch (error) {
-      const absence = absenceOf(error);
+      const absence = absenceOf(error, domain.name);
       if (absence.kind === "Missing") this.#mirror.remove(domain.uuid);
       return absence;
     }
@@ -314,7 +319,7 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #setUnreachable(message: string): void {
-    this.#reachability = { kind: "Unreachable", message };
+    this.#reachability = { kind: "Unreachable", reason: "HypervisorUnreachable", message };
     this.#outage ??= setTimeout(() => this.#changed("All"), this.#everReached ? shortOutageMs : 0);
   }
 

@@ -41,25 +41,49 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
   }
 }
 
-/** What a failed look at a domain says about it. */
-export function absenceOf(error: unknown): Missing | Unreachable {
+/**
+ * What a failed look at a domain says about it. That libvirt does not answer about one, or answers what cannot be used,
+ * is that domain's and not the hypervisor's.
+ */
+export function absenceOf(error: unknown, name?: string): Missing | Unreachable {
+  const domain = name === undefined ? "the domain" : `the domain ${name}`;
   if (error instanceof LibvirtError) {
     if (error.code === "NO_DOMAIN") return { kind: "Missing" };
-    return {
-      kind: "Unreachable",
-      message: `libvirt cannot tell: ${error.message}`,
-      retryInMs: hungDomainRetryMs,
-    };
+    return error.code === "OPERATION_TIMEOUT"
+      ? unresponsive(domain, error.message)
+      : unreadable(domain, `libvirt cannot tell: ${error.message}`);
   }
-  if (
-    error instanceof CallTimeoutError ||
-    error instanceof DomainXmlError ||
-    error instanceof MomentaryDomainError
-  ) {
-    return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
+  if (error instanceof CallTimeoutError) {
+    const { sent, procedure, timeoutMs, message } = error;
+    if (sent) return unresponsive(domain, `libvirt did not answer ${procedure} within ${timeoutMs / 1000} s`);
+    return hypervisorUnreachable(message, hungDomainRetryMs);
   }
+  if (error instanceof DomainXmlError || error instanceof MomentaryDomainError)
+    return unreadable(domain, error.message);
   if (error instanceof ConnectionError) {
-    return { kind: "Unreachable", message: error.message, retryInMs: lostConnectionRetryMs };
+    // The connection goes on after a reply that could not be decoded.
+    return error.kind === "Protocol" && error.sent
+      ? unreadable(domain, error.message)
+      : hypervisorUnreachable(lossOf(error), lostConnectionRetryMs);
   }
   throw error;
+}
+
+/** Why the connection is lost, whichever call that has met. */
+function lossOf({ cause, message }: ConnectionError): string {
+  return cause instanceof ConnectionError ? cause.message : message;
+}
+
+function hypervisorUnreachable(message: string, retryInMs: number): Unreachable {
+  return { kind: "Unreachable", reason: "HypervisorUnreachable", message, retryInMs };
+}
+
+function unresponsive(domain: string, why: string): Unreachable {
+  const message = `libvirt answers, but not about ${domain}: its QEMU process, a job on it or its storage may hang (${why})`;
+  return { kind: "Unreachable", reason: "DomainUnresponsive", message, retryInMs: hungDomainRetryMs };
+}
+
+function unreadable(domain: string, why: string): Unreachable {
+  const message = `${domain} cannot be looked at: ${why}`;
+  return { kind: "Unreachable", reason: "DomainUnreadable", message, retryInMs: hungDomainRetryMs };
 }

@@ -139,6 +139,11 @@ const next: fc.Arbitrary<NextStart> = fc.record({
 const seen: fc.Arbitrary<Observation["domain"]> = fc.oneof(
   fc.record({
     kind: fc.constant("Unreachable" as const),
+    reason: fc.constantFrom(
+      "HypervisorUnreachable" as const,
+      "DomainUnresponsive" as const,
+      "DomainUnreadable" as const,
+    ),
     message: fc.string(),
     retryInMs: maybe(fc.nat()),
   }),

@@ -76,6 +76,20 @@ describe("what a start needs is there before anything happens to the guest", () 
       assert.equal(condition(world, "Ready"), "True Restarted");
     });
 
+  test("what is found missing later, for the same reason, is told by an Event of its own", async () => {
+    const first = { ...diskMissing, disk: undefined };
+    const other = { ...first, path: "devices/disk[9]/source", message: "another file does not exist" };
+    const world = await requested(hard, [first]);
+    await world.settle(120_000);
+    assert.deepEqual(reasons(world), ["RestartBlocked"]);
+    world.hypervisor.host.lacks = [first, other];
+    await world.settle(120_000);
+    world.hypervisor.host.lacks = [other];
+    await world.settle(120_000);
+    assert.deepEqual(reasons(world), ["RestartBlocked", "RestartBlocked"]);
+    assert.match(world.api.notices.at(-1)?.note ?? "", /another file does not exist/);
+  });
+
   test("a repair that libvirt refuses is told, and tried again a minute later", async () => {
     const world = await settledWorld(hard);
     const { host } = world.hypervisor;

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { afterEffect, beginAttempt, type Attempt } from "../../controller/attempt.ts";
 import { attemptRules } from "../../controller/attempt-rules.ts";
 import { findingReasons } from "../../controller/finding.ts";
-import type { Effect, RequestMark } from "../../controller/ports.ts";
+import { unreachableReasons, type Effect, type RequestMark } from "../../controller/ports.ts";
 import { resourceRules } from "../../controller/resource-rules.ts";
 import { restartEvidence } from "../../crds/restart.ts";
 import { restartPolicy } from "../../crds/restart-policy.ts";
@@ -27,6 +27,11 @@ function named(heading: string): string[] {
 function matches(...patterns: RegExp[]): string[] {
   return patterns.flatMap((pattern) => [...source.matchAll(pattern)].map((match) => String(match[1])));
 }
+
+/** The Events that there are. */
+const noticeReasons = [
+  ...(/const noticeReasons = \[(.*?)\]/s.exec(source)?.[1] ?? "").matchAll(/"(\w+)"/g),
+].map(([, name]) => String(name));
 
 function sorted(words: Iterable<string>): string[] {
   return [...new Set(words)].sort();
@@ -98,6 +103,8 @@ describe("docs/reference.md names", () => {
     const conditions = named("Reasons while a restart waits or runs");
     const results = named("Reasons of a result");
     const given = [
+      ...unreachableReasons,
+      ...noticeReasons,
       ...matches(
         /\breason(?:: | = )"([A-Z]\w+)"/g,
         /\b(?:forceOrFail|unverified|release)\(\s*attempt,\s*"([A-Z]\w+)"/g,
@@ -120,10 +127,6 @@ describe("docs/reference.md names", () => {
   });
 
   test("every Event", () => {
-    const list = /const noticeReasons = \[(.*?)\]/s.exec(source)?.[1] ?? "";
-    assert.deepEqual(
-      named("Events"),
-      [...list.matchAll(/"(\w+)"/g)].map(([, name]) => name),
-    );
+    assert.deepEqual(named("Events"), noticeReasons);
   });
 });

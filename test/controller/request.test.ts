@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { baseline, readTriggers } from "../../controller/request.ts";
 import {
   annotations,
@@ -208,6 +208,70 @@ test("a guest that has been asked cannot be asked back: cancel is too late then"
   world.api.annotate({ cancel: "a" });
   await world.settle();
   assert.equal(world.status.lastRestart?.result, "Succeeded");
+});
+
+describe("a cancellation that takes nothing back is told once, with why", () => {
+  /** What was told of it, each time. */
+  function ignored({ api }: World): string[] {
+    return api.notices.filter(({ reason }) => reason === "CancelIgnored").map(({ note }) => note);
+  }
+
+  test("where it names no request: with the one that waits", async () => {
+    const world = await settledWorld();
+    world.hypervisor.pause();
+    world.api.annotate({ restart: "a" });
+    await world.settle();
+    for (const wrong of ["b", "c"]) {
+      world.api.annotate({ restart: "a", cancel: wrong });
+      await world.settle();
+      world.enqueue();
+      await world.settle();
+    }
+    assert.deepEqual(
+      ignored(world),
+      ["b", "c"].map(
+        (wrong) =>
+          `the annotation warmboot.dev/cancel names "${wrong}" and takes nothing back: ` +
+          'there is no such request; "a" waits',
+      ),
+    );
+    world.api.annotate({ restart: "a", cancel: "a" });
+    await world.settle();
+    assert.equal(ignored(world).length, 2);
+  });
+
+  test("where nothing waits, and where its request has ended", async () => {
+    const world = await settledWorld();
+    world.api.annotate({ cancel: "a" });
+    await world.settle();
+    world.api.annotate({ restart: "b" });
+    await world.settle();
+    world.api.annotate({ restart: "b", cancel: "b" });
+    await world.settle();
+    const [none = "", ended = ""] = ignored(world);
+    assert.match(none, /there is no such request$/);
+    assert.match(ended, /names "b" .*that request has ended$/);
+  });
+
+  test("where its guest has been asked", async () => {
+    const world = await settledWorld();
+    world.hypervisor.guest = { kind: "Obeys", afterMs: 10_000 };
+    world.api.annotate({ restart: "a" });
+    await world.settle(1000);
+    world.api.annotate({ restart: "a", cancel: "a" });
+    await world.settle();
+    assert.deepEqual(ignored(world).length, 1);
+    assert.match(ignored(world)[0] ?? "", /a guest that has been asked cannot be asked back$/);
+  });
+
+  test("not by a process that finds it there: it may have taken back what is long over", async () => {
+    const world = await settledWorld();
+    world.api.annotate({ cancel: "a" });
+    await world.settle();
+    world.restartController();
+    await world.settle();
+    assert.equal(ignored(world).length, 1);
+  });
 });
 
 test("a request that waits longer than its deadline fails and names what it waited for", async () => {

@@ -52,7 +52,9 @@ async function rig(t: TestContext, options: RigOptions = {}): Promise<Rig> {
   t.after(() => undo.disposeAsync());
   const proxy = undo.use(await startLibvirtProxy(site.libvirtd.socket));
   const machine = await site.machine(options.restartPolicy);
-  const args = [site.kubeconfig, "--connect", proxy.uri, "--namespace", machine.name] as const;
+  // At this level it tells of each try to connect.
+  const flags = ["--connect", proxy.uri, "--namespace", machine.name, "--log-level", "debug"];
+  const args = [site.kubeconfig, ...flags] as const;
   const controller = undo.use(
     options.isHasty === true ? startHastyController(haste, ...args) : startController(...args),
   );

@@ -10,6 +10,7 @@ import type {
   Outcome,
   Question,
   RequestMark,
+  Unreachable,
 } from "../../controller/ports.ts";
 import type { Repair } from "../../controller/finding.ts";
 import { rebootBurstMs } from "../../controller/boot.ts";
@@ -92,6 +93,11 @@ export class ModelHypervisor implements Hypervisor {
   persistent = true;
   exists = true;
   reachable = true;
+  /** What is told of it while it is not. */
+  outage: Omit<Unreachable, "kind"> = {
+    reason: "HypervisorUnreachable",
+    message: "cannot connect to libvirt",
+  };
   /** The actions of the persistent configuration, which each boot begins with. */
   actions: LifecycleActions = { onReboot: "restart", onPoweroff: "destroy" };
   /** What libvirt is doing with the domain. */
@@ -454,7 +460,7 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   #absence(): (Glance & { kind: "Unreachable" | "Missing" }) | undefined {
-    if (!this.reachable) return { kind: "Unreachable", message: "cannot connect to libvirt" };
+    if (!this.reachable) return { kind: "Unreachable", ...this.outage };
     return this.exists ? undefined : { kind: "Missing" };
   }
 

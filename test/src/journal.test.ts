@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pino } from "pino";
-import type { Domain, Performance } from "../../controller/ports.ts";
+import type { Domain, Performance, UnreachableReason } from "../../controller/ports.ts";
 import { createJournal } from "../../src/journal.ts";
 import { World } from "../simulation/world.ts";
 
@@ -108,6 +108,51 @@ describe("the log tells of a decision", () => {
       assert.equal(line?.level, level);
       assert.notEqual(line.msg, "");
     });
+});
+
+describe("the log tells what a machine waits for", () => {
+  /** The lines above level debug after some steps, in each of which the machine is tried three times. */
+  async function linesOf(...steps: ((world: World) => void)[]): Promise<unknown[][]> {
+    const { journal, lines } = journalWithLines();
+    const world = new World();
+    await world.settle();
+    world.onDecision = (decision) => journal.decided("default/vm", decision);
+    for (const step of steps) {
+      step(world);
+      for (let time = 0; time < 3; time += 1) {
+        world.enqueue();
+        await world.settle(1000);
+      }
+    }
+    return lines
+      .filter(({ level }) => level !== "debug")
+      .map(({ level, reason, msg }) => [level, reason, msg]);
+  }
+  const goes = (message: string, reason: UnreachableReason) => (world: World) => {
+    world.hypervisor.outage = { reason, message };
+    world.hypervisor.reachable = false;
+  };
+  const isBack = ({ hypervisor }: World) => void (hypervisor.reachable = true);
+
+  test("once, however often it is tried, and once that it is over", async () => {
+    assert.deepEqual(await linesOf(goes("it hangs", "DomainUnresponsive"), isBack), [
+      ["warn", "DomainUnresponsive", "it hangs"],
+      ["info", "DomainUnresponsive", "over: it hangs"],
+    ]);
+  });
+
+  test("again where it is something else", async () => {
+    const steps = [goes("it is no XML", "DomainUnreadable"), goes("it is denied", "DomainUnreadable")];
+    assert.deepEqual(await linesOf(...steps, isBack), [
+      ["warn", "DomainUnreadable", "it is no XML"],
+      ["warn", "DomainUnreadable", "it is denied"],
+      ["info", "DomainUnreadable", "over: it is denied"],
+    ]);
+  });
+
+  test("not of each machine at rest whose hypervisor is away: the connection's own line tells of all", async () => {
+    assert.deepEqual(await linesOf(goes("no socket", "HypervisorUnreachable"), isBack), []);
+  });
 });
 
 describe("the log tells of an effect", () => {

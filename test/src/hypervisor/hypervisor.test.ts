@@ -149,7 +149,8 @@ describe("a look at a domain", () => {
     await using world = await OneDomain.start(rule(procedures.domainGetXmlDesc, () => ({ xml: "<a" })));
     await world.connect();
     const look = await world.hypervisor.look(reference, {});
-    assert.equal(look.kind, "Unreachable");
+    assert.ok(look.kind === "Unreachable");
+    assert.equal(look.reason, "DomainUnreadable");
     assert.match(look.message, /XML of the domain cannot be read/);
   });
 });

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
 import { AgentSilentError } from "../../../src/hypervisor/agent.ts";
 import { DefinitionError } from "../../../src/hypervisor/definition/definition-error.ts";
+import { DomainXmlError } from "../../../src/hypervisor/domain-xml.ts";
 import { MomentaryDomainError } from "../../../src/hypervisor/momentary-domain.ts";
 import { absenceOf, outcomeOf } from "../../../src/hypervisor/outcome.ts";
 
@@ -55,20 +56,36 @@ describe("a look that fails", () => {
     assert.deepEqual(absenceOf(noDomain), { kind: "Missing" });
   });
 
-  for (const [what, error] of [
-    ["libvirt cannot tell", invalid],
-    ["the domain hangs", late],
-    ["a domain that was defined for a moment is gone", new MomentaryDomainError("it is gone")],
+  const unread = new ConnectionError("Protocol", "the reply cannot be read", { sent: true });
+  for (const [what, error, reason] of [
+    ["libvirt cannot tell", invalid, "DomainUnreadable"],
+    ["the domain's XML is none", new DomainXmlError("it is none"), "DomainUnreadable"],
+    ["a reply cannot be decoded", unread, "DomainUnreadable"],
+    [
+      "a domain that was defined for a moment is gone",
+      new MomentaryDomainError("it is gone"),
+      "DomainUnreadable",
+    ],
+    ["something else holds the domain", busy, "DomainUnresponsive"],
     // A session tells when its main connection is back, and of the others that are opened on demand it tells nothing.
-    ["the connection is gone", broken],
-    ["a connection could not be opened", unsent],
+    ["the connection is gone", broken, "HypervisorUnreachable"],
+    ["a connection could not be opened", unsent, "HypervisorUnreachable"],
+    ["earlier calls take all places", queued, "HypervisorUnreachable"],
   ] as const)
-    test(`because ${what} says so, and is to be asked again`, () => {
-      const absence = absenceOf(error);
+    test(`because ${what} is ${reason}, in its own words, and is to be asked again`, () => {
+      const absence = absenceOf(error, "web");
       assert.ok(absence.kind === "Unreachable");
-      assert.match(absence.message, new RegExp(error.message.slice(0, 20)));
+      assert.equal(absence.reason, reason);
+      assert.ok(absence.message.includes(error.message));
+      assert.equal(absence.message.includes("the domain web"), reason !== "HypervisorUnreachable");
       assert.ok(absence.retryInMs !== undefined);
     });
+
+  test("because the domain hangs is DomainUnresponsive, and says nothing of what may still be carried out", () => {
+    const absence = absenceOf(late, "web");
+    assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
+    assert.match(absence.message, /not about the domain web: .*did not answer DOMAIN_CREATE within 1 s/);
+  });
 
   test("by a mistake of the program is thrown", () => {
     assert.throws(() => absenceOf(new TypeError("a mistake")), TypeError);
