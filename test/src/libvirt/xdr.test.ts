@@ -138,10 +138,13 @@ describe("a length that lies", () => {
   };
   for (const [name, [codec, input]] of Object.entries(claims)) {
     it(`${name}: an error, and nothing is allocated for it`, () => {
-      assert.throws(() => decodeWhole(codec, input), ProtocolError);
-      const before = allocatedBytes();
-      assert.throws(() => decodeWhole(codec, input), ProtocolError);
-      assert.ok(allocatedBytes() - before < 256 * 1024);
+      const allocated = Array.from({ length: 5 }, () => {
+        const before = allocatedBytes();
+        assert.throws(() => decodeWhole(codec, input), ProtocolError);
+        return allocatedBytes() - before;
+      });
+      // The least: other parts of this process allocate, too.
+      assert.ok(Math.min(...allocated) < 256 * 1024, `${allocated.join(", ")} bytes`);
     });
   }
 });
