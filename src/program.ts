@@ -14,7 +14,7 @@ import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
-import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
+import { keyOf, namespaceOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { passed } from "./steps.ts";
 import { ApiVirtualMachines } from "./virtual-machines.ts";
@@ -58,6 +58,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   });
   const queue = new WorkQueue({
     mostNormal,
+    flowOf: namespaceOf,
     onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({
