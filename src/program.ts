@@ -218,7 +218,18 @@ function logDrop(log: Logger, { namespace, name }: ObjectMeta, reason: string, e
 function logSession(log: Logger, event: SessionEvent): void {
   switch (event.type) {
     case "Connected":
-      log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
+      log.info({ ...event.hypervisor, domains: event.domains?.length }, "connected to libvirt");
+      if (event.domains === undefined)
+        log.warn("libvirt does not list its domains, as one of them hangs: they are asked for one by one");
+      return;
+    case "Listed":
+      log.info({ domains: event.domains.length }, "libvirt lists its domains again");
+      return;
+    case "Held":
+      log.error(event.error.message);
+      return;
+    case "Released":
+      log.info("libvirt answers again");
       return;
     case "Disconnected":
       log.error(`${event.error.message}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`);

@@ -15,11 +15,12 @@ import {
   XmlFlag,
   type Domain as LibvirtDomain,
   type Procedure,
-  type Session,
   type SessionCallOptions,
 } from "libvirt";
 import { requestMarkUri, type DomainEffect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
+import type { Caller } from "./caller.ts";
+import { DomainHungError } from "./domain-turns.ts";
 import { isRefusal } from "./refusal.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
 import { parseDomainXml, readDomain } from "./domain-xml.ts";
@@ -37,7 +38,7 @@ import { formatXml } from "./xml/format.ts";
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
 /** Huge memory and passed-through devices make a start slow, and its failure must be libvirt's, not ours. */
-const startTimeoutMs = 600_000;
+const startOptions = { timeoutMs: 600_000, waitsFor: "Power" } as const;
 /**
  * libvirt answers for an agent when its guest is off, or after a minute. That the guest goes down is told by events:
  * this long is only waited for a refusal.
@@ -61,37 +62,37 @@ const defaultFlags: DriverFlags = {
 /** The effects that are one call or a few about the domain as it is. */
 type SimpleEffect = Exclude<DomainEffect, { kind: "Define" | "RollBack" | "AttachDisk" }>;
 
-/** The calls about one domain, over a session. They reject as Session.call does. */
+/** The calls about one domain. They reject as its turns do. */
 export class DomainCalls {
-  readonly #session: Session;
+  readonly #caller: Caller;
   readonly #dom: LibvirtDomain;
   readonly #flags: DriverFlags;
 
-  /** `driver` is the scheme of the hypervisor's own URI, such as "qemu". */
-  constructor(session: Session, driver: string, dom: { uuid: string; name: string }) {
-    this.#session = session;
+  /** Over the domain's turns; `driver` is the scheme of the hypervisor's own URI, such as "qemu". */
+  constructor(caller: Caller, driver: string, dom: { uuid: string; name: string }) {
+    this.#caller = caller;
     this.#dom = { uuid: dom.uuid, name: dom.name, id: undefined };
     this.#flags = flagsOfDriver[driver] ?? defaultFlags;
   }
 
   /** Name and ID as they are now. */
   async identity(): Promise<LibvirtDomain> {
-    const { dom } = await this.#session.call(procedures.domainLookupByUuid, { uuid: this.#dom.uuid });
+    const { dom } = await this.#caller.call(procedures.domainLookupByUuid, { uuid: this.#dom.uuid });
     return dom;
   }
 
   async state(): Promise<{ state: number; reason: number }> {
-    return this.#session.call(procedures.domainGetState, { dom: this.#dom, flags: 0 });
+    return this.#caller.call(procedures.domainGetState, { dom: this.#dom, flags: 0 });
   }
 
   async isPersistent(): Promise<boolean> {
-    const { persistent } = await this.#session.call(procedures.domainIsPersistent, { dom: this.#dom });
+    const { persistent } = await this.#caller.call(procedures.domainIsPersistent, { dom: this.#dom });
     return persistent === 1;
   }
 
   /** Whether the domain's memory is saved on disk, so that a start would go on with the old boot. */
   async hasSavedImage(): Promise<boolean> {
-    const { result } = await this.#session.call(procedures.domainHasManagedSaveImage, {
+    const { result } = await this.#caller.call(procedures.domainHasManagedSaveImage, {
       dom: this.#dom,
       flags: 0,
     });
@@ -111,7 +112,7 @@ export class DomainCalls {
 
   /** Its XML, by XmlFlag: that of the running boot, or what the next start would be made from. */
   async xml(flags: number): Promise<XmlElement> {
-    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
+    const { xml } = await this.#caller.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
     return parseDomainXml(xml);
   }
 
@@ -128,7 +129,7 @@ export class DomainCalls {
   /** Starts it from this XML, which differs from its persistent configuration; that stays. */
   async createFrom(xml: XmlElement): Promise<void> {
     const args = { xmlDesc: formatXml(xml), flags: CreateFlag.None };
-    await this.#effect(procedures.domainCreateXml, args, { timeoutMs: startTimeoutMs });
+    await this.#effect(procedures.domainCreateXml, args, startOptions);
   }
 
   /** Gives the running boot a device. */
@@ -144,22 +145,22 @@ export class DomainCalls {
 
   /**
    * What libvirt is doing with the running domain or with one of these disks; undefined also where it has gone off
-   * meanwhile. A driver may have no jobs.
+   * meanwhile, or where a call to its process holds it that is not answered: a job of libvirt's lets itself be asked
+   * for. A driver may have no jobs.
    */
   async job(disks: readonly string[]): Promise<Job | undefined> {
     try {
       return (await this.#domainJob()) ?? (await this.#diskJob(disks));
     } catch (error) {
-      if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID")) return undefined;
+      if (error instanceof DomainHungError) return undefined;
+      if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID", "OPERATION_TIMEOUT")) return undefined;
       throw error;
     }
   }
 
   async #domainJob(): Promise<Job | undefined> {
-    const { type, params } = await this.#session.call(procedures.domainGetJobStats, {
-      dom: this.#dom,
-      flags: 0,
-    });
+    const args = { dom: this.#dom, flags: 0 };
+    const { type, params } = await this.#effect(procedures.domainGetJobStats, args);
     if (type !== JobType.Bounded && type !== JobType.Unbounded) return undefined;
     const operation = decodeJobOperation(params);
     const kind = operation === "MigrationIn" || operation === "MigrationOut" ? "Migration" : "Other";
@@ -170,7 +171,7 @@ export class DomainCalls {
     const jobs = await Promise.all(
       disks.map(async (path) => {
         const args = { dom: this.#dom, path, flags: 0 };
-        const { found, type } = await this.#session.call(procedures.domainGetBlockJobInfo, args);
+        const { found, type } = await this.#effect(procedures.domainGetBlockJobInfo, args);
         return found === 1 ? `${nameOf(BlockJobType, type)} of disk ${path}` : undefined;
       }),
     );
@@ -183,7 +184,7 @@ export class DomainCalls {
     for (const path of disks) {
       try {
         // The first disk that cannot be read is enough.
-        await this.#session.call(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
+        await this.#effect(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
       } catch (error) {
         if (error instanceof LibvirtError) return `disk ${path}: ${error.message}`;
         throw error;
@@ -194,8 +195,8 @@ export class DomainCalls {
 
   /** What the guest agent answers; undefined where it does not. */
   async askAgent(question: "Ping" | "BootID"): Promise<{ bootId?: string | undefined } | undefined> {
-    if (!(await agentAnswers(this.#session, this.#dom))) return undefined;
-    return question === "Ping" ? {} : { bootId: await agentBootId(this.#session, this.#dom) };
+    if (!(await agentAnswers(this.#caller, this.#dom))) return undefined;
+    return question === "Ping" ? {} : { bootId: await agentBootId(this.#caller, this.#dom) };
   }
 
   /** Carries out one effect of the controller; a start is one from the persistent configuration. */
@@ -212,7 +213,11 @@ export class DomainCalls {
         await this.#signal(procedures.domainReboot, effect.signal);
         return;
       case "Destroy":
-        await this.#effect(procedures.domainDestroyFlags, { dom, flags: DestroyFlag.Default });
+        await this.#effect(
+          procedures.domainDestroyFlags,
+          { dom, flags: DestroyFlag.Default },
+          { waitsFor: "Power" },
+        );
         return;
       case "Reset":
         await this.#effect(procedures.domainReset, { dom, flags: 0 });
@@ -224,11 +229,7 @@ export class DomainCalls {
         await this.#effect(procedures.domainResume, { dom });
         return;
       case "Start":
-        await this.#effect(
-          procedures.domainCreateWithFlags,
-          { dom, flags: this.#flags.start },
-          { timeoutMs: startTimeoutMs },
-        );
+        await this.#effect(procedures.domainCreateWithFlags, { dom, flags: this.#flags.start }, startOptions);
         return;
       case "Settle":
         await this.#settle(effect.mark);
@@ -267,7 +268,7 @@ export class DomainCalls {
       return;
     }
     // One that hangs would hold the call for a minute, and count as asked.
-    if (!(await agentAnswers(this.#session, this.#dom)))
+    if (!(await agentAnswers(this.#caller, this.#dom)))
       throw new AgentSilentError(
         `the guest agent of domain ${this.#dom.name} is connected and does not answer`,
       );
@@ -292,7 +293,7 @@ export class DomainCalls {
   /** Undefined where there is none, and where the domain has no boot or no configuration that could have one. */
   async #metadata(uri: string, flags: number): Promise<string | undefined> {
     try {
-      const { metadata } = await this.#session.call(procedures.domainGetMetadata, {
+      const { metadata } = await this.#caller.call(procedures.domainGetMetadata, {
         dom: this.#dom,
         type: MetadataType.Element,
         uri,
@@ -340,13 +341,13 @@ export class DomainCalls {
     }
   }
 
-  /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
+  /** What waits for another job on the domain, or for its process. */
   async #effect<A, R>(
     procedure: Procedure<A, R>,
     args: NoInfer<A>,
     options: SessionCallOptions = {},
   ): Promise<R> {
-    return this.#session.call(procedure, args, {
+    return this.#caller.call(procedure, args, {
       timeoutMs: effectTimeoutMs,
       waitsFor: "Domain",
       ...options,

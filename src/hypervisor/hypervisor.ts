@@ -1,4 +1,11 @@
-import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
+import {
+  decodeState,
+  procedures,
+  XmlFlag,
+  type ListedDomain,
+  type Session,
+  type SessionEvent,
+} from "libvirt";
 import type { Repair } from "../../controller/finding.ts";
 import type {
   Comparison,
@@ -9,6 +16,7 @@ import type {
   Hypervisor,
   Look,
   Marks,
+  Missing,
   Outcome,
   Question,
   Sight,
@@ -19,10 +27,11 @@ import { attachDisk, startWithout } from "./absent-disks.ts";
 import { Configurations } from "./definition/configurations.ts";
 import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
+import { DomainTurns } from "./domain-turns.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { performRepair } from "./preflight/repair.ts";
 import { isProvenDefinition } from "./marks.ts";
-import { Mirror, type Answer } from "./mirror.ts";
+import { Mirror, type Answer, type Known } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
@@ -59,6 +68,7 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
   readonly #changed: (change: HypervisorChange) => void;
   readonly #mirror = new Mirror();
+  readonly #turns: DomainTurns;
   readonly #forms: NormalForms;
   readonly #configurations: Configurations;
   /** UUIDs of domains that have a momentary domain's name since the connection began. */
@@ -66,12 +76,15 @@ export class LibvirtHypervisor implements Hypervisor {
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
+  /** What there was to say before libvirt was asked nothing more. */
+  #beforeHeld: Reachability | undefined;
   #reachability: Reachability = { kind: "Unreachable", message: "not connected to libvirt yet" };
 
   /** `connect` makes a session that tells the given listener; nothing happens before start(). */
   constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
+    this.#turns = new DomainTurns(this.#session, (domain) => this.#answered(domain));
     this.#forms = new NormalForms(this.#session);
     this.#configurations = new Configurations(this.#session, this.#forms);
   }
@@ -85,6 +98,7 @@ export class LibvirtHypervisor implements Hypervisor {
   async close(): Promise<void> {
     this.#endOutage();
     clearTimeout(this.#secondList);
+    this.#turns.close();
     await this.#session.close();
   }
 
@@ -95,13 +109,26 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#everReached = true;
         this.#mirror.reset(event.domains);
         this.#forms.forget();
-        this.#leftovers = new Set(event.domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
         this.#reachability = {
           kind: "Reachable",
           driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
         };
+        if (event.domains !== undefined) this.#listed(event.domains);
         this.#changed("All");
-        this.#secondList = setTimeout(() => void this.#listAgain(), secondListMs);
+        return;
+      case "Listed":
+        this.#mirror.complete(event.domains);
+        this.#listed(event.domains);
+        this.#changed("All");
+        return;
+      case "Held":
+        this.#beforeHeld = this.#reachability;
+        this.#setUnreachable(event.error.message);
+        return;
+      case "Released":
+        this.#endOutage();
+        this.#reachability = this.#beforeHeld ?? this.#reachability;
+        this.#changed("All");
         return;
       case "Disconnected":
         clearTimeout(this.#secondList);
@@ -119,6 +146,19 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
     }
+  }
+
+  #listed(domains: readonly ListedDomain[]): void {
+    this.#turns.listed();
+    this.#leftovers = new Set(domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
+    clearTimeout(this.#secondList);
+    this.#secondList = setTimeout(() => void this.#listAgain(), secondListMs);
+  }
+
+  /** libvirt answers again for a domain that hung. */
+  #answered(reference: DomainReference): void {
+    const domain = this.find(reference) ?? { name: "", uuid: "", ...reference };
+    this.#changed({ name: domain.name, uuid: domain.uuid });
   }
 
   /** One call for all domains. Where it fails, the next connection tells. */
@@ -147,8 +187,8 @@ export class LibvirtHypervisor implements Hypervisor {
 
   async glance(reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
-    const entry = this.#mirror.find(reference);
-    if (entry === undefined) return { kind: "Missing" };
+    const entry = this.#mirror.find(reference) ?? (await this.#meet(reference));
+    if ("kind" in entry) return entry;
     const { domain: known, stale, knowsAgent } = entry;
     if (!stale && knowsAgent && comparison === undefined) return { kind: "Present", domain: known };
     return this.#asking<Glance>(known, async (calls) => {
@@ -170,8 +210,8 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   async #lookAt(reference: DomainReference, question: Question): Promise<Look> {
-    const entry = this.#mirror.find(reference);
-    if (entry === undefined) return { kind: "Missing" };
+    const entry = this.#mirror.find(reference) ?? (await this.#meet(reference));
+    if ("kind" in entry) return entry;
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
         const { lastStop } = this.#mirror.find(reference)?.domain ?? {};
@@ -215,6 +255,21 @@ export class LibvirtHypervisor implements Hypervisor {
         retryInMs: 1000,
       };
     });
+  }
+
+  /** A domain that nothing has told of is asked for alone where libvirt has given no list. */
+  async #meet(reference: DomainReference): Promise<Known | Missing | Unreachable> {
+    if (this.#mirror.isComplete) return { kind: "Missing" };
+    const caller = this.#turns.of(reference);
+    try {
+      const { dom } = await (reference.kind === "Name"
+        ? caller.call(procedures.domainLookupByName, reference)
+        : caller.call(procedures.domainLookupByUuid, reference));
+      this.#mirror.meet(dom);
+      return this.#mirror.find(reference) ?? { kind: "Missing" };
+    } catch (error) {
+      return absenceOf(error);
+    }
   }
 
   async perform(domain: Domain, effect: DomainEffect): Promise<Outcome> {
@@ -310,7 +365,7 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #calls(domain: Domain, driver: string): DomainCalls {
-    return new DomainCalls(this.#session, driver, domain);
+    return new DomainCalls(this.#turns.of({ kind: "UUID", uuid: domain.uuid }), driver, domain);
   }
 
   #setUnreachable(message: string): void {

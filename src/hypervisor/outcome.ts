@@ -1,12 +1,13 @@
-import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
+import { CallHeldError, CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
 import { AgentSilentError } from "./agent.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
+import { DomainHungError } from "./domain-turns.ts";
 import { DomainXmlError } from "./domain-xml.ts";
 import { MomentaryDomainError } from "./momentary-domain.ts";
 
-/** A domain that hangs is asked again after this time: no event tells that it has come back. */
-const hungDomainRetryMs = 10_000;
+/** What libvirt cannot tell is asked for again after this time: no event tells that it can. */
+const retryMs = 10_000;
 
 /**
  * A call whose connection was lost is made again after this time. The session tells only when its main one is back; one
@@ -34,11 +35,20 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
       return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
     if (ownRefusals.some((refusal) => error instanceof refusal))
       return { kind: "Refused", message: (error as Error).message };
-    if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
+    // Another call holds the domain, as a process does that does not answer any more.
+    if (error instanceof DomainHungError && !error.sent)
+      return { kind: "Refused", message: error.message, cause: "Busy" };
+    if (isUnanswered(error)) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }
     throw error;
   }
+}
+
+function isUnanswered(error: unknown): error is { sent: boolean; message: string } {
+  return [CallTimeoutError, DomainHungError, CallHeldError, ConnectionError].some(
+    (unanswered) => error instanceof unanswered,
+  );
 }
 
 /** What a failed look at a domain says about it. */
@@ -48,15 +58,18 @@ export function absenceOf(error: unknown): Missing | Unreachable {
     return {
       kind: "Unreachable",
       message: `libvirt cannot tell: ${error.message}`,
-      retryInMs: hungDomainRetryMs,
+      retryInMs: retryMs,
     };
   }
+  // Its answer is told.
+  if (error instanceof DomainHungError) return { kind: "Unreachable", message: error.message };
   if (
     error instanceof CallTimeoutError ||
+    error instanceof CallHeldError ||
     error instanceof DomainXmlError ||
     error instanceof MomentaryDomainError
   ) {
-    return { kind: "Unreachable", message: error.message, retryInMs: hungDomainRetryMs };
+    return { kind: "Unreachable", message: error.message, retryInMs: retryMs };
   }
   if (error instanceof ConnectionError) {
     return { kind: "Unreachable", message: error.message, retryInMs: lostConnectionRetryMs };

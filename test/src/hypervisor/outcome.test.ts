@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
+import { CallHeldError, CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
 import { AgentSilentError } from "../../../src/hypervisor/agent.ts";
 import { DefinitionError } from "../../../src/hypervisor/definition/definition-error.ts";
+import { DomainHungError } from "../../../src/hypervisor/domain-turns.ts";
 import { MomentaryDomainError } from "../../../src/hypervisor/momentary-domain.ts";
 import { absenceOf, outcomeOf } from "../../../src/hypervisor/outcome.ts";
 
@@ -13,8 +14,9 @@ const denied = libvirtError(88);
 const operationDenied = libvirtError(29);
 const busy = libvirtError(68);
 const invalid = libvirtError(55);
-const late = new CallTimeoutError("DOMAIN_CREATE", 1000, true);
-const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, false);
+const late = new CallTimeoutError("DOMAIN_CREATE", 1000, Promise.resolve("Answered"));
+const hanging = { procedure: "DOMAIN_SHUTDOWN_FLAGS", sinceMs: 0 };
+const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, undefined);
 const broken = new ConnectionError("Closed", "the connection was closed", { sent: true });
 const unsent = new ConnectionError("Closed", "the connection was closed");
 
@@ -33,6 +35,8 @@ describe("the outcome of an effect", () => {
     ["loses the domain that it defined for a moment", new MomentaryDomainError("no"), "Refused", undefined],
     ["is not answered in time", late, "Unanswered", undefined],
     ["is not sent in time", queued, "NotSent", undefined],
+    ["is not sent, as too much is unanswered", new CallHeldError(8), "NotSent", undefined],
+    ["is what hangs", new DomainHungError(hanging, hanging.procedure), "Unanswered", undefined],
     ["loses its connection", broken, "Unanswered", undefined],
     ["finds no connection", unsent, "NotSent", undefined],
   ] as const)
@@ -41,6 +45,17 @@ describe("the outcome of an effect", () => {
       const expected = { kind, message: error.message };
       assert.deepEqual(outcome, kind === "Refused" && "code" in error ? { ...expected, cause } : expected);
     });
+
+  test("that meets a domain on which another call hangs is Refused, Busy", async () => {
+    const error = new DomainHungError(hanging, "DOMAIN_SET_METADATA");
+    const { message } = error;
+    assert.match(
+      message,
+      /has not answered DOMAIN_SHUTDOWN_FLAGS about this domain since 1970-01-01T00:00:00Z/,
+    );
+    const refused = { kind: "Refused", message, cause: "Busy" };
+    assert.deepEqual(await outcomeOf(() => Promise.reject(error)), refused);
+  });
 
   test("is no outcome where the program itself is wrong: that is thrown", async () => {
     await assert.rejects(
@@ -57,7 +72,8 @@ describe("a look that fails", () => {
 
   for (const [what, error] of [
     ["libvirt cannot tell", invalid],
-    ["the domain hangs", late],
+    ["it is not answered in time", late],
+    ["too much is unanswered", new CallHeldError(8)],
     ["a domain that was defined for a moment is gone", new MomentaryDomainError("it is gone")],
     // A session tells when its main connection is back, and of the others that are opened on demand it tells nothing.
     ["the connection is gone", broken],
@@ -69,6 +85,11 @@ describe("a look that fails", () => {
       assert.match(absence.message, new RegExp(error.message.slice(0, 20)));
       assert.ok(absence.retryInMs !== undefined);
     });
+
+  test("because the domain hangs says so, and its answer says when to ask again", () => {
+    const error = new DomainHungError(hanging, hanging.procedure);
+    assert.deepEqual(absenceOf(error), { kind: "Unreachable", message: error.message });
+  });
 
   test("by a mistake of the program is thrown", () => {
     assert.throws(() => absenceOf(new TypeError("a mistake")), TypeError);
