@@ -99,15 +99,10 @@ export class DomainCalls {
     return result === 1;
   }
 
-  /** The request mark of the running boot, or of the next one. */
-  async requestMark(of: "Live" | "Config"): Promise<RequestMark | undefined> {
-    const xml = await this.#metadata(requestMarkUri, Affect[of]);
+  /** The request mark that the next boot will carry; that of the running one stands in its XML. */
+  async nextRequestMark(): Promise<RequestMark | undefined> {
+    const xml = await this.#metadata(requestMarkUri);
     return xml === undefined ? undefined : parseRequestMark(xml);
-  }
-
-  /** Whether the running boot carries the boot mark of an attempt. */
-  async hasBootMark(attempt: string): Promise<boolean> {
-    return (await this.#metadata(bootMark(attempt).uri, Affect.Live)) !== undefined;
   }
 
   /** Its XML, by XmlFlag: that of the running boot, or what the next start would be made from. */
@@ -118,7 +113,7 @@ export class DomainCalls {
 
   /** The configuration that a definition has replaced, as it is kept in the metadata; undefined where none is. */
   async previousConfiguration(): Promise<string | undefined> {
-    return this.#metadata(previousUri, Affect.Config);
+    return this.#metadata(previousUri);
   }
 
   /** Makes this XML the persistent configuration. */
@@ -290,14 +285,14 @@ export class DomainCalls {
     });
   }
 
-  /** Undefined where there is none, and where the domain has no boot or no configuration that could have one. */
-  async #metadata(uri: string, flags: number): Promise<string | undefined> {
+  /** Of the configuration; undefined where there is none, and where the domain has no configuration that could have one. */
+  async #metadata(uri: string): Promise<string | undefined> {
     try {
       const { metadata } = await this.#caller.call(procedures.domainGetMetadata, {
         dom: this.#dom,
         type: MetadataType.Element,
         uri,
-        flags,
+        flags: Affect.Config,
       });
       return metadata;
     } catch (error) {

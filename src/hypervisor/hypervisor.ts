@@ -30,7 +30,7 @@ import { DomainCalls } from "./domain-calls.ts";
 import { DomainTurns } from "./domain-turns.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { performRepair } from "./preflight/repair.ts";
-import { isProvenDefinition } from "./marks.ts";
+import { isProvenDefinition, marksOfBoot } from "./marks.ts";
 import { Mirror, type Answer, type Known } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
@@ -221,7 +221,7 @@ export class LibvirtHypervisor implements Hypervisor {
         const [before, persistent, nextMark] = await Promise.all([
           isKnown ? entry.domain : this.#refresh(entry.domain, calls),
           calls.isPersistent(),
-          calls.requestMark("Config"),
+          calls.nextRequestMark(),
         ]);
         const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
@@ -230,10 +230,7 @@ export class LibvirtHypervisor implements Hypervisor {
           return { kind: "Present", domain: before, persistent, marks, ...next };
         }
         const eventsBefore = this.#mirror.events(before.uuid);
-        const [marksOfBoot, { live, xml, ...sight }] = await Promise.all([
-          bootMarks(calls, question.attempt ?? nextMark?.attempt),
-          sightOfBoot(calls, before, question),
-        ]);
+        const { live, xml, ...sight } = await sightOfBoot(calls, before, question);
         const next = await this.#next({ identity: before, calls, persistent, live }, question.comparison);
         // Asked last: what is looked at before may take a while, and is decided on as of now.
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
@@ -243,7 +240,7 @@ export class LibvirtHypervisor implements Hypervisor {
             kind: "Present",
             domain,
             persistent,
-            marks: { ...marks, ...marksOfBoot },
+            marks: { ...marks, ...marksOfBoot(live, question.attempt ?? nextMark?.attempt) },
             ...sight,
             ...next,
           };
@@ -395,13 +392,4 @@ async function sightOfBoot(
     isAsked ? calls.askAgent(question) : undefined,
   ]);
   return { live, xml, job, storageProblem, agent };
-}
-
-/** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */
-async function bootMarks(calls: DomainCalls, attempt: string | undefined): Promise<Omit<Marks, "next">> {
-  const [live, bootMark] = await Promise.all([
-    calls.requestMark("Live"),
-    attempt === undefined ? false : calls.hasBootMark(attempt),
-  ]);
-  return { bootMark, live };
 }

@@ -7,7 +7,7 @@ import { Session, type SessionEvent } from "libvirt";
 import type { Domain, DomainReference, Glance } from "../../controller/ports.ts";
 import { LibvirtHypervisor, type HypervisorChange } from "../../src/hypervisor/hypervisor.ts";
 import { startHastyController } from "../support/controller.ts";
-import { startInstallation } from "../support/installation.ts";
+import { startInstallation, type Installation } from "../support/installation.ts";
 import { startLibvirtd, type Libvirtd } from "../support/libvirtd.ts";
 import { startLibvirtProxy } from "../support/proxies/libvirt-proxy.ts";
 import { run } from "../support/run.ts";
@@ -96,7 +96,37 @@ function whyUnreachable(glance: Glance): string {
   return glance.message;
 }
 
-const acpi = { more: "<features><acpi/></features>" };
+async function define(libvirtd: Libvirtd, name: string, devices = ""): Promise<void> {
+  const place = new Place(name, libvirtd.directory, libvirtd);
+  await place.define("define", machine({ name }, devices, { more: "<features><acpi/></features>" }));
+}
+
+async function startMachine(libvirtd: Libvirtd, name: string): Promise<void> {
+  await define(libvirtd, name);
+  await libvirtd.virsh("start", name);
+}
+
+/** A domain whose start hangs in libvirt, which holds it meanwhile; gives what lets it go on to its end. */
+async function startHanging(libvirtd: Libvirtd, name: string): Promise<() => Promise<void>> {
+  const pipe = join(libvirtd.directory, `${name}.pipe`);
+  await run("mkfifo", [pipe]);
+  await define(libvirtd, name, disk("vda", pipe));
+  const started = libvirtd.virsh("start", name).catch(() => undefined);
+  // Opens when libvirt does.
+  const writer = await open(pipe, "w");
+  return async () => {
+    await writer.write(Buffer.alloc(2 ** 16));
+    // QEMU opens it, too, and refuses it.
+    const reader = await open(pipe, "r+");
+    await started;
+    await Promise.all([writer.close(), reader.close()]);
+  };
+}
+
+async function remove(libvirtd: Libvirtd, name: string): Promise<void> {
+  await libvirtd.virsh("destroy", name).catch(() => undefined);
+  await libvirtd.virsh("undefine", name);
+}
 
 describe("domains that hang", () => {
   let libvirtd: Libvirtd;
@@ -105,38 +135,9 @@ describe("domains that hang", () => {
   });
   after(() => libvirtd.close());
 
-  const placeOf = (name: string) => new Place(name, libvirtd.directory, libvirtd);
-
-  async function startMachine(name: string): Promise<void> {
-    await placeOf(name).define("define", machine({ name }, "", acpi));
-    await libvirtd.virsh("start", name);
-  }
-
-  async function remove(name: string): Promise<void> {
-    await libvirtd.virsh("destroy", name).catch(() => undefined);
-    await libvirtd.virsh("undefine", name);
-  }
-
-  /** A domain whose start hangs in libvirt, which holds it meanwhile; gives what lets it go on to its end. */
-  async function startHanging(name: string): Promise<() => Promise<void>> {
-    const pipe = join(libvirtd.directory, `${name}.pipe`);
-    await run("mkfifo", [pipe]);
-    await placeOf(name).define("define", machine({ name }, disk("vda", pipe)));
-    const started = libvirtd.virsh("start", name).catch(() => undefined);
-    // Opens when libvirt does.
-    const writer = await open(pipe, "w");
-    return async () => {
-      await writer.write(Buffer.alloc(2 ** 16));
-      // QEMU opens it, too, and refuses it.
-      const reader = await open(pipe, "r+");
-      await started;
-      await Promise.all([writer.close(), reader.close()]);
-    };
-  }
-
   test("a domain that libvirt holds keeps no other from being known, takes one call, and is looked at when it is let go", async () => {
-    await startMachine("healthy");
-    const letGo = await startHanging("held");
+    await startMachine(libvirtd, "healthy");
+    const letGo = await startHanging(libvirtd, "held");
     await using watched = new Watched(libvirtd.uri("qemu"));
     const { hypervisor } = watched;
     const connected = await watched.heard("Connected");
@@ -155,11 +156,11 @@ describe("domains that hang", () => {
     await watched.heard("Listed");
     assert.equal((await watched.present("held")).state, "Shutoff");
     assert.equal((await watched.present("healthy")).state, "Running");
-    await Promise.all(["healthy", "held"].map(remove));
+    for (const name of ["healthy", "held"]) await remove(libvirtd, name);
   });
 
   test("a domain that libvirt holds is not asked again with each connection", async () => {
-    const letGo = await startHanging("lost");
+    const letGo = await startHanging(libvirtd, "lost");
     await using proxy = await startLibvirtProxy(libvirtd.socket);
     await using watched = new Watched(`qemu+unix:///system?socket=${proxy.socket}`);
     await watched.heard("Connected");
@@ -173,12 +174,12 @@ describe("domains that hang", () => {
     await letGo();
     await watched.heard("Listed");
     assert.equal((await watched.present("lost")).state, "Shutoff");
-    await remove("lost");
+    await remove(libvirtd, "lost");
   });
 
   test("seven that hang hold up no other, eight all, and the others go on when one of them answers", async () => {
     const hung = Array.from({ length: 9 }, (_, index) => `hung-${index + 1}`);
-    for (const name of [...hung, "tenth"]) await startMachine(name);
+    for (const name of [...hung, "tenth"]) await startMachine(libvirtd, name);
     await using watched = new Watched(libvirtd.uri("qemu"));
     await watched.heard("Connected");
     const domains = await Promise.all(hung.map((name) => watched.present(name)));
@@ -206,33 +207,62 @@ describe("domains that hang", () => {
     assert.equal((await watched.present("tenth")).state, "Running");
     for (const pid of others) process.kill(pid, "SIGCONT");
     assert.deepEqual(new Set((await Promise.all(outcomes)).map(({ kind }) => kind)), new Set(["Done"]));
-    await Promise.all([...hung, "tenth"].map(remove));
+    for (const name of [...hung, "tenth"]) await remove(libvirtd, name);
   });
 });
 
-test("a machine whose process hangs is restarted by force, and another one beside it as ever", async () => {
-  await using installation = await startInstallation();
-  const { api, libvirtd, kubeconfig } = installation;
-  for (const name of ["hung", "healthy"]) {
-    const place = new Place(name, libvirtd.directory, libvirtd);
-    await place.define("define", machine({ name }, "", acpi));
-    await libvirtd.virsh("start", name);
-  }
-  await using controller = startHastyController(4, kubeconfig, "--connect", libvirtd.uri("qemu"));
-  await controller.logged(({ msg }) => msg === "ready");
+describe("the machines of a controller", () => {
+  let installation: Installation;
+  before(async () => {
+    installation = await startInstallation();
+  });
+  after(() => installation.close());
+
   const restartPolicy = { mode: "Hard" };
-  for (const name of ["hung", "healthy"]) {
-    await api.apply(virtualMachine(name, { restartPolicy }));
-    await waitForCondition(api, name, "Ready");
-  }
-  process.kill(await libvirtd.qemuPid("hung"), "SIGSTOP");
-  await api.apply(virtualMachine("hung", { restartPolicy, restartGeneration: 1 }));
-  await controller.logged(({ name, outcome }) => name === "hung" && outcome === "Unanswered");
-  await api.apply(virtualMachine("healthy", { restartPolicy, restartGeneration: 1 }));
-  for (const name of ["healthy", "hung"]) {
+
+  /** Has a resource whose restart is requested, and resolves to its last restart when it has a result. */
+  async function restart(name: string) {
+    const { api } = installation;
+    await api.apply(virtualMachine(name, { restartPolicy, restartGeneration: 1 }));
     await waitForStatus(api, name, "observedRestartGeneration", 1);
-    const { status } = await readVirtualMachine(api, name);
-    assert.equal(status.lastRestart?.result, "Succeeded", JSON.stringify(status.lastRestart));
-    assert.equal(status.lastRestart.method, "Hard");
+    return (await readVirtualMachine(api, name)).status.lastRestart;
   }
+
+  test("one that libvirt holds says so, the others are restarted meanwhile, and it goes on by itself", async () => {
+    const { api, libvirtd } = installation;
+    await startMachine(libvirtd, "well");
+    const letGo = await startHanging(libvirtd, "held");
+    await using controller = await installation.controller("qemu");
+    for (const name of ["held", "well"]) await api.apply(virtualMachine(name, { restartPolicy }));
+    await waitForCondition(api, "well", "Ready");
+    assert.equal((await restart("well"))?.result, "Succeeded");
+    const why = "conditions[?(@.type=='Ready')].reason";
+    await waitForStatus(api, "held", why, "HypervisorUnreachable");
+    const { conditions } = (await readVirtualMachine(api, "held")).status;
+    const message = conditions?.find(({ type }) => type === "Ready")?.message ?? "";
+    assert.match(message, /libvirt has not answered DOMAIN_LOOKUP_BY_NAME about this domain since/);
+    await letGo();
+    await waitForCondition(api, "held", "Bound=True");
+    await controller.stop();
+    for (const name of ["held", "well"]) await api.kubectl("delete", "wvm", name);
+    for (const name of ["held", "well"]) await remove(libvirtd, name);
+  });
+
+  test("one whose process hangs is restarted by force, and another one beside it as ever", async () => {
+    const { api, libvirtd, kubeconfig } = installation;
+    for (const name of ["hung", "healthy"]) await startMachine(libvirtd, name);
+    await using controller = startHastyController(4, kubeconfig, "--connect", libvirtd.uri("qemu"));
+    await controller.logged(({ msg }) => msg === "ready");
+    for (const name of ["hung", "healthy"]) {
+      await api.apply(virtualMachine(name, { restartPolicy }));
+      await waitForCondition(api, name, "Ready");
+    }
+    process.kill(await libvirtd.qemuPid("hung"), "SIGSTOP");
+    const hung = restart("hung");
+    await controller.logged(({ name, outcome }) => name === "hung" && outcome === "Unanswered");
+    for (const last of [await restart("healthy"), await hung]) {
+      assert.equal(last?.result, "Succeeded", JSON.stringify(last));
+      assert.equal(last.method, "Hard");
+    }
+  });
 });

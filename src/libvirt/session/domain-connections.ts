@@ -29,14 +29,18 @@ interface Line {
 
 /** What the daemon has of a call, until it has answered it. */
 interface Place {
-  readonly line: Line | undefined;
   readonly isPower: boolean;
   readonly takenAtMs: number;
 }
 
+/** A place on one of the lines. */
+interface Seat extends Place {
+  readonly line: Line;
+}
+
 interface Waiter {
   readonly isPower: boolean;
-  readonly give: (place: Place) => void;
+  readonly give: (seat: Seat) => void;
   readonly hold: () => void;
 }
 
@@ -80,25 +84,23 @@ export class DomainConnections {
   ): Promise<R> {
     const beganAtMs = performance.now();
     const isPower = waitsFor === "Power";
-    const place = this.#take(isPower) ?? (await this.#turn(isPower, procedure.name, timeoutMs));
+    const seat = this.#take(isPower) ?? (await this.#turn(isPower, procedure.name, timeoutMs));
     let aftermath: Promise<Aftermath> | undefined;
     try {
       const restMs = timeoutMs - Math.round(performance.now() - beganAtMs);
-      const { line } = place;
-      if (line === undefined) throw new TypeError("a place without a connection");
-      return await line.connection.call(procedure, args, { ...options, timeoutMs: restMs });
+      return await seat.line.connection.call(procedure, args, { ...options, timeoutMs: restMs });
     } catch (error) {
       if (error instanceof CallTimeoutError) aftermath = error.aftermath;
       throw error;
     } finally {
-      if (aftermath === undefined) this.#release(place);
-      else void aftermath.then(() => this.#release(place));
+      if (aftermath === undefined) this.#leave(seat);
+      else void aftermath.then(() => this.#leave(seat));
     }
   }
 
   /** Counts a call that is unanswered on another connection. */
   occupy(aftermath: Promise<Aftermath>): void {
-    const place = this.#put({ line: undefined, isPower: false, takenAtMs: performance.now() });
+    const place = this.#put({ isPower: false, takenAtMs: performance.now() });
     void aftermath.then(() => this.#release(place));
   }
 
@@ -120,7 +122,7 @@ export class DomainConnections {
     return power.length >= Math.max(1, this.#most - keptFromPower) ? power : undefined;
   }
 
-  #take(isPower: boolean): Place | undefined {
+  #take(isPower: boolean): Seat | undefined {
     if (this.#taken(isPower) !== undefined) return undefined;
     const line = this.#lines.find(({ taken }) => taken < this.#perLine);
     if (line === undefined) return undefined;
@@ -128,16 +130,16 @@ export class DomainConnections {
     return this.#put({ line, isPower, takenAtMs: performance.now() });
   }
 
-  #put(place: Place): Place {
+  #put<P extends Place>(place: P): P {
     this.#places.add(place);
     if (this.#places.size >= this.#most) this.#checkSoon();
     return place;
   }
 
-  async #turn(isPower: boolean, procedure: string, timeoutMs: number): Promise<Place> {
+  async #turn(isPower: boolean, procedure: string, timeoutMs: number): Promise<Seat> {
     const held = this.#whyHeld(isPower);
     if (held !== undefined) throw held;
-    const { promise, resolve, reject } = Promise.withResolvers<Place>();
+    const { promise, resolve, reject } = Promise.withResolvers<Seat>();
     const waiter: Waiter = {
       isPower,
       give: resolve,
@@ -157,9 +159,13 @@ export class DomainConnections {
     }
   }
 
+  #leave(seat: Seat): void {
+    seat.line.taken -= 1;
+    this.#release(seat);
+  }
+
   #release(place: Place): void {
     this.#places.delete(place);
-    if (place.line !== undefined) place.line.taken -= 1;
     if (this.#held !== undefined && this.#places.size < this.#most) {
       this.#held = undefined;
       this.#onHeld(undefined);
