@@ -24,6 +24,8 @@ export class Fleet implements AsyncDisposable {
   /** The test driver's URI. */
   readonly uri: string;
   readonly #client: KubernetesClient;
+  /** Somebody else's: what a client has to send waits for its connections. */
+  readonly #other: KubernetesClient;
   readonly #anchor: Session;
   readonly #undo: AsyncDisposableStack;
   readonly #stoppedAtMs = new Map<string, number>();
@@ -35,18 +37,23 @@ export class Fleet implements AsyncDisposable {
   static async start(): Promise<Fleet> {
     await using undo = new AsyncDisposableStack();
     const installation = undo.use(await startInstallation());
-    const client = undo.use(
-      await KubernetesClient.load({ path: installation.api.kubeconfig, connections: 16 }),
-    );
-    const fleet = new Fleet(installation, client, undo.move());
+    const options = { path: installation.api.kubeconfig, connections: 16 };
+    const client = undo.use(await KubernetesClient.load(options));
+    const other = undo.use(await KubernetesClient.load(options));
+    const fleet = new Fleet(installation, { client, other }, undo.move());
     await fleet.until(() => fleet.#isConnected);
     return fleet;
   }
 
-  private constructor(installation: Installation, client: KubernetesClient, undo: AsyncDisposableStack) {
+  private constructor(
+    installation: Installation,
+    { client, other }: { client: KubernetesClient; other: KubernetesClient },
+    undo: AsyncDisposableStack,
+  ) {
     this.installation = installation;
     this.uri = installation.libvirtd.uri("test");
     this.#client = client;
+    this.#other = other;
     this.#undo = undo;
     // The test driver forgets its domains when nobody is connected: this session keeps them.
     this.#anchor = undo.use(new Session(this.uri, { listener: (event) => this.#note(event) }));
@@ -85,12 +92,17 @@ export class Fleet implements AsyncDisposable {
     await this.until(() => machines.every((one) => this.#observed.get(nameOf(one)) !== undefined));
   }
 
+  /** Requests restarts of all these machines at once, as somebody else would. */
+  async requestAll(machines: readonly Machine[]): Promise<void> {
+    await Promise.all(machines.map((machine) => this.request(machine, this.#other)));
+  }
+
   /** Requests a restart. */
-  async request(machine: Machine): Promise<void> {
+  async request(machine: Machine, client = this.#client): Promise<void> {
     machine.generation += 1;
     const { name, namespace, generation } = machine;
     const patch = { spec: { restartGeneration: generation } };
-    await this.#client.mergePatch(virtualMachineResource, { name, namespace }, patch, {
+    await client.mergePatch(virtualMachineResource, { name, namespace }, patch, {
       deadlineMs: 600_000,
     });
   }

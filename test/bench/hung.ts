@@ -134,7 +134,7 @@ async function whileAnotherDaemonHangs(directory: string, during: () => Promise<
 
 /** All machines of one namespace are to be restarted at once, and are not done yet when the last healthy one is. */
 async function whileOneNamespaceFloods(_directory: string, during: () => Promise<void>): Promise<void> {
-  const requested = Promise.all(flood.map((one) => fleet.request(one)));
+  const requested = fleet.requestAll(flood);
   // They have begun.
   await fleet.until(() => flood.some((one) => one.generation > 0 && fleet.isServed(one)));
   await during();
