@@ -14,7 +14,7 @@ import { KubernetesClient } from "./kubernetes/client.ts";
 import { clusterUid } from "./kubernetes/cluster.ts";
 import { EventRecorder } from "./kubernetes/events.ts";
 import { WorkQueue, type Priority } from "./kubernetes/work-queue.ts";
-import { keyOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
+import { keyOf, namespaceOf, parseKey, type ObjectMeta } from "./kubernetes/resource.ts";
 import type { ProgramOptions } from "./options.ts";
 import { Problems } from "./problems.ts";
 import { passed } from "./steps.ts";
@@ -59,6 +59,7 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   });
   const queue = new WorkQueue({
     mostNormal,
+    flowOf: namespaceOf,
     onError: (key, error) => log.error({ ...parseKey(key), err: error }, "a pass failed; trying again"),
   });
   const virtualMachines = new ApiVirtualMachines({
@@ -220,7 +221,20 @@ function logSession(log: Logger, problems: Problems, event: SessionEvent): void 
   switch (event.type) {
     case "Connected":
       problems.end("libvirt");
-      log.info({ ...event.hypervisor, domains: event.domains.length }, "connected to libvirt");
+      log.info({ ...event.hypervisor, domains: event.domains?.length }, "connected to libvirt");
+      if (event.domains === undefined)
+        log.warn("libvirt does not list its domains, as one of them hangs: they are asked for one by one");
+      return;
+    case "Listed":
+      log.info({ domains: event.domains.length }, "libvirt lists its domains again");
+      return;
+    case "Held":
+      problems.meet("libvirt", event.error.message);
+      log.error(event.error.message);
+      return;
+    case "Released":
+      problems.end("libvirt");
+      log.info("libvirt answers again");
       return;
     case "Disconnected":
       // A daemon that is away is tried again for hours.

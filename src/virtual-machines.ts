@@ -15,7 +15,8 @@ import { ApiError } from "./kubernetes/errors.ts";
 import type { EventRecorder } from "./kubernetes/events.ts";
 import type { WorkQueue } from "./kubernetes/work-queue.ts";
 import { Reflector } from "./kubernetes/reflector.ts";
-import { keyOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
+import { FairQueue } from "./kubernetes/fair-queue.ts";
+import { keyOf, namespaceOf, parseKey, type KubernetesObject } from "./kubernetes/resource.ts";
 import { isSameJson } from "./kubernetes/json.ts";
 import { Problems } from "./problems.ts";
 import { passed } from "./steps.ts";
@@ -71,8 +72,10 @@ export class ApiVirtualMachines implements VirtualMachines {
   /** What is wrong with the reading, under its own name, and with the status of each key. */
   readonly #problems = new Problems();
   readonly #writing = new Map<Key, Promise<void>>();
-  /** What is to be written, one status a key, in order; a newer one has the place of the one that waited. */
+  /** What is to be written, one status a key; a newer one has the place of the one that waited. */
   readonly #waiting = new Map<Key, StatusWrite>();
+  /** The keys of those that no earlier one of their key holds up, the namespaces by turns. */
+  readonly #turns = new FairQueue<Key>(namespaceOf);
 
   constructor(options: VirtualMachinesOptions) {
     this.#options = options;
@@ -155,7 +158,9 @@ export class ApiVirtualMachines implements VirtualMachines {
 
   writeStatus(virtualMachine: VirtualMachine, status: VirtualMachineStatus): void {
     passed("status/computed");
-    this.#waiting.set(keyOf(virtualMachine), { virtualMachine, status });
+    const key = keyOf(virtualMachine);
+    if (!this.#waiting.has(key) && !this.#writing.has(key)) this.#turns.push(key);
+    this.#waiting.set(key, { virtualMachine, status });
     this.#writeNext();
   }
 
@@ -177,9 +182,11 @@ export class ApiVirtualMachines implements VirtualMachines {
   }
 
   #writeNext(): void {
-    for (const [key, next] of this.#waiting) {
-      if (this.#writing.size >= mostWrites) return;
-      if (this.#writing.has(key)) continue;
+    while (this.#writing.size < mostWrites) {
+      const key = this.#turns.shift();
+      if (key === undefined) return;
+      const next = this.#waiting.get(key);
+      if (next === undefined) continue;
       this.#waiting.delete(key);
       if (!this.#isCurrent(key, next.status)) this.#writing.set(key, this.#write(key, next));
     }
@@ -195,6 +202,7 @@ export class ApiVirtualMachines implements VirtualMachines {
       const isOurs = next.virtualMachine.metadata.resourceVersion === virtualMachine.metadata.resourceVersion;
       if (isOurs) next.virtualMachine = written;
     }
+    if (this.#waiting.has(key)) this.#turns.push(key);
     this.#writeNext();
   }
 

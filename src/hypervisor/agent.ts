@@ -5,9 +5,10 @@ import {
   LibvirtError,
   procedures,
   type Domain as LibvirtDomain,
-  type Session,
 } from "libvirt";
 import { z } from "zod";
+import type { Caller } from "./caller.ts";
+import { DomainHungError } from "./domain-turns.ts";
 
 /** libvirt gives an agent that does not answer 5 s; then it says so itself. */
 const agentTimeoutMs = 6000;
@@ -32,9 +33,9 @@ const bootId = z.uuid();
  * Whether a domain's guest agent answers. Asking for the time is the cheapest question that leaves no trace on the
  * domain.
  */
-export async function agentAnswers(session: Session, dom: LibvirtDomain): Promise<boolean> {
+export async function agentAnswers(caller: Caller, dom: LibvirtDomain): Promise<boolean> {
   try {
-    await session.call(
+    await caller.call(
       procedures.domainGetTime,
       { dom, flags: 0 },
       { timeoutMs: agentTimeoutMs, waitsFor: "Agent" },
@@ -50,12 +51,12 @@ export async function agentAnswers(session: Session, dom: LibvirtDomain): Promis
  * The guest's boot ID, as its agent reads it; undefined where the agent does not answer, is not allowed to read it or
  * answers anything else. The words of a guest: they are bounded, and no proof of anything but a change.
  */
-export async function agentBootId(session: Session, dom: LibvirtDomain): Promise<string | undefined> {
+export async function agentBootId(caller: Caller, dom: LibvirtDomain): Promise<string | undefined> {
   const ask = async <T>(command: string, args: object, answer: z.ZodType<T>): Promise<T | undefined> => {
     const cmd = JSON.stringify({ execute: command, arguments: args });
     const options = { timeoutMs: agentTimeoutMs, waitsFor: "Agent" } as const;
     const timeout = AgentTimeout.Default;
-    const { result } = await session.call(
+    const { result } = await caller.call(
       procedures.qemuDomainAgentCommand,
       { dom, cmd, timeout, flags: 0 },
       options,
@@ -79,10 +80,10 @@ export async function agentBootId(session: Session, dom: LibvirtDomain): Promise
 
 /** libvirt, the call's deadline or the lost connection to libvirt says that there is no answer, or the agent refuses. */
 function isSilence(error: unknown): boolean {
-  return (
-    error instanceof LibvirtError || error instanceof CallTimeoutError || error instanceof ConnectionError
-  );
+  return silences.some((silence) => error instanceof silence);
 }
+
+const silences = [LibvirtError, CallTimeoutError, DomainHungError, ConnectionError];
 
 function parse(json: string): unknown {
   try {

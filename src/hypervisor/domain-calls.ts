@@ -15,11 +15,12 @@ import {
   XmlFlag,
   type Domain as LibvirtDomain,
   type Procedure,
-  type Session,
   type SessionCallOptions,
 } from "libvirt";
 import { requestMarkUri, type DomainEffect, type Job, type RequestMark } from "../../controller/ports.ts";
 import type { Signal } from "../../crds/restart-policy.ts";
+import type { Caller } from "./caller.ts";
+import { DomainHungError } from "./domain-turns.ts";
 import { isRefusal } from "./refusal.ts";
 import { agentAnswers, agentBootId, AgentSilentError } from "./agent.ts";
 import { parseDomainXml, readDomain } from "./domain-xml.ts";
@@ -36,10 +37,8 @@ import { formatXml } from "./xml/format.ts";
 
 /** libvirt holds a call back while another job runs on the domain, for up to 30 s; then it answers itself. */
 const effectTimeoutMs = 60_000;
-/** A question about jobs is held back, too, and what counts is that libvirt has answered. */
-const jobOptions = { timeoutMs: effectTimeoutMs } as const;
 /** Huge memory and passed-through devices make a start slow, and its failure must be libvirt's, not ours. */
-const startTimeoutMs = 600_000;
+const startOptions = { timeoutMs: 600_000, waitsFor: "Power" } as const;
 /**
  * libvirt answers for an agent when its guest is off, or after a minute. That the guest goes down is told by events:
  * this long is only waited for a refusal.
@@ -63,63 +62,58 @@ const defaultFlags: DriverFlags = {
 /** The effects that are one call or a few about the domain as it is. */
 type SimpleEffect = Exclude<DomainEffect, { kind: "Define" | "RollBack" | "AttachDisk" }>;
 
-/** The calls about one domain, over a session. They reject as Session.call does. */
+/** The calls about one domain. They reject as its turns do. */
 export class DomainCalls {
-  readonly #session: Session;
+  readonly #caller: Caller;
   readonly #dom: LibvirtDomain;
   readonly #flags: DriverFlags;
 
-  /** `driver` is the scheme of the hypervisor's own URI, such as "qemu". */
-  constructor(session: Session, driver: string, dom: { uuid: string; name: string }) {
-    this.#session = session;
+  /** Over the domain's turns; `driver` is the scheme of the hypervisor's own URI, such as "qemu". */
+  constructor(caller: Caller, driver: string, dom: { uuid: string; name: string }) {
+    this.#caller = caller;
     this.#dom = { uuid: dom.uuid, name: dom.name, id: undefined };
     this.#flags = flagsOfDriver[driver] ?? defaultFlags;
   }
 
   /** Name and ID as they are now. */
   async identity(): Promise<LibvirtDomain> {
-    const { dom } = await this.#session.call(procedures.domainLookupByUuid, { uuid: this.#dom.uuid });
+    const { dom } = await this.#caller.call(procedures.domainLookupByUuid, { uuid: this.#dom.uuid });
     return dom;
   }
 
   async state(): Promise<{ state: number; reason: number }> {
-    return this.#session.call(procedures.domainGetState, { dom: this.#dom, flags: 0 });
+    return this.#caller.call(procedures.domainGetState, { dom: this.#dom, flags: 0 });
   }
 
   async isPersistent(): Promise<boolean> {
-    const { persistent } = await this.#session.call(procedures.domainIsPersistent, { dom: this.#dom });
+    const { persistent } = await this.#caller.call(procedures.domainIsPersistent, { dom: this.#dom });
     return persistent === 1;
   }
 
   /** Whether the domain's memory is saved on disk, so that a start would go on with the old boot. */
   async hasSavedImage(): Promise<boolean> {
-    const { result } = await this.#session.call(procedures.domainHasManagedSaveImage, {
+    const { result } = await this.#caller.call(procedures.domainHasManagedSaveImage, {
       dom: this.#dom,
       flags: 0,
     });
     return result === 1;
   }
 
-  /** The request mark of the running boot, or of the next one. */
-  async requestMark(of: "Live" | "Config"): Promise<RequestMark | undefined> {
-    const xml = await this.#metadata(requestMarkUri, Affect[of]);
+  /** The request mark that the next boot will carry; that of the running one stands in its XML. */
+  async nextRequestMark(): Promise<RequestMark | undefined> {
+    const xml = await this.#metadata(requestMarkUri);
     return xml === undefined ? undefined : parseRequestMark(xml);
-  }
-
-  /** Whether the running boot carries the boot mark of an attempt. */
-  async hasBootMark(attempt: string): Promise<boolean> {
-    return (await this.#metadata(bootMark(attempt).uri, Affect.Live)) !== undefined;
   }
 
   /** Its XML, by XmlFlag: that of the running boot, or what the next start would be made from. */
   async xml(flags: number): Promise<XmlElement> {
-    const { xml } = await this.#session.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
+    const { xml } = await this.#caller.call(procedures.domainGetXmlDesc, { dom: this.#dom, flags });
     return parseDomainXml(xml);
   }
 
   /** The configuration that a definition has replaced, as it is kept in the metadata; undefined where none is. */
   async previousConfiguration(): Promise<string | undefined> {
-    return this.#metadata(previousUri, Affect.Config);
+    return this.#metadata(previousUri);
   }
 
   /** Makes this XML the persistent configuration. */
@@ -130,7 +124,7 @@ export class DomainCalls {
   /** Starts it from this XML, which differs from its persistent configuration; that stays. */
   async createFrom(xml: XmlElement): Promise<void> {
     const args = { xmlDesc: formatXml(xml), flags: CreateFlag.None };
-    await this.#effect(procedures.domainCreateXml, args, { timeoutMs: startTimeoutMs });
+    await this.#effect(procedures.domainCreateXml, args, startOptions);
   }
 
   /** Gives the running boot a device. */
@@ -146,13 +140,14 @@ export class DomainCalls {
 
   /**
    * What libvirt is doing with the running domain or with one of these disks; undefined also where it has gone off
-   * meanwhile, or where something holds it for so long that libvirt does not tell: what holds it like that is a call to a
-   * process that answers no more, as a job of libvirt's lets itself be asked for. A driver may have no jobs.
+   * meanwhile, or where a call to its process holds it that is not answered: a job of libvirt's lets itself be asked
+   * for. A driver may have no jobs.
    */
   async job(disks: readonly string[]): Promise<Job | undefined> {
     try {
       return (await this.#domainJob()) ?? (await this.#diskJob(disks));
     } catch (error) {
+      if (error instanceof DomainHungError) return undefined;
       if (isRefusal(error, "NO_SUPPORT", "OPERATION_INVALID", "OPERATION_TIMEOUT")) return undefined;
       throw error;
     }
@@ -160,7 +155,7 @@ export class DomainCalls {
 
   async #domainJob(): Promise<Job | undefined> {
     const args = { dom: this.#dom, flags: 0 };
-    const { type, params } = await this.#session.call(procedures.domainGetJobStats, args, jobOptions);
+    const { type, params } = await this.#effect(procedures.domainGetJobStats, args);
     if (type !== JobType.Bounded && type !== JobType.Unbounded) return undefined;
     const operation = decodeJobOperation(params);
     const kind = operation === "MigrationIn" || operation === "MigrationOut" ? "Migration" : "Other";
@@ -171,7 +166,7 @@ export class DomainCalls {
     const jobs = await Promise.all(
       disks.map(async (path) => {
         const args = { dom: this.#dom, path, flags: 0 };
-        const { found, type } = await this.#session.call(procedures.domainGetBlockJobInfo, args, jobOptions);
+        const { found, type } = await this.#effect(procedures.domainGetBlockJobInfo, args);
         return found === 1 ? `${nameOf(BlockJobType, type)} of disk ${path}` : undefined;
       }),
     );
@@ -184,7 +179,7 @@ export class DomainCalls {
     for (const path of disks) {
       try {
         // The first disk that cannot be read is enough.
-        await this.#session.call(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
+        await this.#effect(procedures.domainGetBlockInfo, { dom: this.#dom, path, flags: 0 });
       } catch (error) {
         if (error instanceof LibvirtError) return `disk ${path}: ${error.message}`;
         throw error;
@@ -195,8 +190,8 @@ export class DomainCalls {
 
   /** What the guest agent answers; undefined where it does not. */
   async askAgent(question: "Ping" | "BootID"): Promise<{ bootId?: string | undefined } | undefined> {
-    if (!(await agentAnswers(this.#session, this.#dom))) return undefined;
-    return question === "Ping" ? {} : { bootId: await agentBootId(this.#session, this.#dom) };
+    if (!(await agentAnswers(this.#caller, this.#dom))) return undefined;
+    return question === "Ping" ? {} : { bootId: await agentBootId(this.#caller, this.#dom) };
   }
 
   /** Carries out one effect of the controller; a start is one from the persistent configuration. */
@@ -213,7 +208,11 @@ export class DomainCalls {
         await this.#signal(procedures.domainReboot, effect.signal);
         return;
       case "Destroy":
-        await this.#effect(procedures.domainDestroyFlags, { dom, flags: DestroyFlag.Default });
+        await this.#effect(
+          procedures.domainDestroyFlags,
+          { dom, flags: DestroyFlag.Default },
+          { waitsFor: "Power" },
+        );
         return;
       case "Reset":
         await this.#effect(procedures.domainReset, { dom, flags: 0 });
@@ -225,11 +224,7 @@ export class DomainCalls {
         await this.#effect(procedures.domainResume, { dom });
         return;
       case "Start":
-        await this.#effect(
-          procedures.domainCreateWithFlags,
-          { dom, flags: this.#flags.start },
-          { timeoutMs: startTimeoutMs },
-        );
+        await this.#effect(procedures.domainCreateWithFlags, { dom, flags: this.#flags.start }, startOptions);
         return;
       case "Settle":
         await this.#settle(effect.mark);
@@ -268,7 +263,7 @@ export class DomainCalls {
       return;
     }
     // One that hangs would hold the call for a minute, and count as asked.
-    if (!(await agentAnswers(this.#session, this.#dom)))
+    if (!(await agentAnswers(this.#caller, this.#dom)))
       throw new AgentSilentError(
         `the guest agent of domain ${this.#dom.name} is connected and does not answer`,
       );
@@ -290,14 +285,14 @@ export class DomainCalls {
     });
   }
 
-  /** Undefined where there is none, and where the domain has no boot or no configuration that could have one. */
-  async #metadata(uri: string, flags: number): Promise<string | undefined> {
+  /** Of the configuration; undefined where there is none, and where the domain has no configuration that could have one. */
+  async #metadata(uri: string): Promise<string | undefined> {
     try {
-      const { metadata } = await this.#session.call(procedures.domainGetMetadata, {
+      const { metadata } = await this.#caller.call(procedures.domainGetMetadata, {
         dom: this.#dom,
         type: MetadataType.Element,
         uri,
-        flags,
+        flags: Affect.Config,
       });
       return metadata;
     } catch (error) {
@@ -341,13 +336,13 @@ export class DomainCalls {
     }
   }
 
-  /** Effects can meet a domain that hangs; they go where they hold up no look at another domain. */
+  /** What waits for another job on the domain, or for its process. */
   async #effect<A, R>(
     procedure: Procedure<A, R>,
     args: NoInfer<A>,
     options: SessionCallOptions = {},
   ): Promise<R> {
-    return this.#session.call(procedure, args, {
+    return this.#caller.call(procedure, args, {
       timeoutMs: effectTimeoutMs,
       waitsFor: "Domain",
       ...options,

@@ -4,19 +4,8 @@ import type { Caller } from "./caller.ts";
 /** How long a file is waited for: as long as a call without a deadline of its own. */
 export const fileTimeoutMs = 30_000;
 
-/** Longer than any outage of storage that somebody sits out. */
-const abandonedAfterMs = 24 * 3600 * 1000;
-
 /** libvirt waits for a file that does not answer, and holds the domain that has it until it does. */
-export class FileHangsError extends CallTimeoutError {
-  /** Resolves when libvirt has answered after all, or the connection has ended. */
-  readonly answered: Promise<void>;
-
-  constructor(procedure: string, answered: Promise<void>) {
-    super(procedure, fileTimeoutMs, true);
-    this.answered = answered;
-  }
-}
+export class FileHangsError extends CallTimeoutError {}
 
 /** The machines of a session that have a look at a file which is not answered. */
 const hanging = new WeakMap<Caller, Map<string, FileHangsError>>();
@@ -45,26 +34,18 @@ export async function callPatiently<A, R>(
   procedure: Procedure<A, R>,
   args: NoInfer<A>,
 ): Promise<R> {
-  const call = caller.call(procedure, args, { waitsFor: "File", timeoutMs: abandonedAfterMs });
-  const deadline = Promise.withResolvers<"Late">();
-  const timer = setTimeout(() => deadline.resolve("Late"), fileTimeoutMs);
   try {
-    const first = await Promise.race([call.then((result) => ({ result })), deadline.promise]);
-    if (first !== "Late") return first.result;
-  } finally {
-    clearTimeout(timer);
+    return await caller.call(procedure, args, { waitsFor: "File", timeoutMs: fileTimeoutMs });
+  } catch (error) {
+    throw error instanceof CallTimeoutError && error.sent ? note(caller, machine, error) : error;
   }
-  throw note(caller, machine, procedure.name, call);
 }
 
-function note(caller: Caller, machine: string, procedure: string, call: Promise<unknown>): FileHangsError {
+function note(caller: Caller, machine: string, { procedure, aftermath }: CallTimeoutError): FileHangsError {
   const ofSession = hanging.get(caller) ?? new Map<string, FileHangsError>();
   hanging.set(caller, ofSession);
-  const settled = async () => {
-    await call.catch(() => undefined);
-    ofSession.delete(machine);
-  };
-  const error = new FileHangsError(procedure, settled());
+  const error = new FileHangsError(procedure, fileTimeoutMs, aftermath);
   ofSession.set(machine, error);
+  void aftermath?.then(() => ofSession.delete(machine));
   return error;
 }

@@ -1,4 +1,11 @@
-import { decodeState, XmlFlag, type Session, type SessionEvent } from "libvirt";
+import {
+  decodeState,
+  procedures,
+  XmlFlag,
+  type ListedDomain,
+  type Session,
+  type SessionEvent,
+} from "libvirt";
 import type { Repair } from "../../controller/finding.ts";
 import type {
   Comparison,
@@ -9,6 +16,7 @@ import type {
   Hypervisor,
   Look,
   Marks,
+  Missing,
   Outcome,
   Question,
   Sight,
@@ -19,10 +27,11 @@ import { attachDisk, startWithout } from "./absent-disks.ts";
 import { Configurations } from "./definition/configurations.ts";
 import { NormalForms } from "./definition/normal-form.ts";
 import { DomainCalls } from "./domain-calls.ts";
+import { DomainTurns } from "./domain-turns.ts";
 import { readDomain, type DomainXml } from "./domain-xml.ts";
 import { performRepair } from "./preflight/repair.ts";
-import { isProvenDefinition } from "./marks.ts";
-import { Mirror, type Answer } from "./mirror.ts";
+import { isProvenDefinition, marksOfBoot } from "./marks.ts";
+import { Mirror, type Answer, type Known } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
 import { absenceOf, outcomeOf } from "./outcome.ts";
@@ -59,6 +68,7 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #session: Session;
   readonly #changed: (change: HypervisorChange) => void;
   readonly #mirror = new Mirror();
+  readonly #turns: DomainTurns;
   readonly #forms: NormalForms;
   readonly #configurations: Configurations;
   /** UUIDs of domains that have a momentary domain's name since the connection began. */
@@ -66,6 +76,8 @@ export class LibvirtHypervisor implements Hypervisor {
   #outage: NodeJS.Timeout | undefined;
   #secondList: NodeJS.Timeout | undefined;
   #everReached = false;
+  /** What there was to say before libvirt was asked nothing more. */
+  #beforeHeld: Reachability | undefined;
   #reachability: Reachability = {
     kind: "Unreachable",
     reason: "HypervisorUnreachable",
@@ -76,6 +88,7 @@ export class LibvirtHypervisor implements Hypervisor {
   constructor(connect: (listener: Listener) => Session, changed: (change: HypervisorChange) => void) {
     this.#changed = changed;
     this.#session = connect((event) => this.#receive(event));
+    this.#turns = new DomainTurns(this.#session, (domain) => this.#answered(domain));
     this.#forms = new NormalForms(this.#session);
     this.#configurations = new Configurations(this.#session, this.#forms);
   }
@@ -89,6 +102,7 @@ export class LibvirtHypervisor implements Hypervisor {
   async close(): Promise<void> {
     this.#endOutage();
     clearTimeout(this.#secondList);
+    this.#turns.close();
     await this.#session.close();
   }
 
@@ -99,13 +113,26 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#everReached = true;
         this.#mirror.reset(event.domains);
         this.#forms.forget();
-        this.#leftovers = new Set(event.domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
         this.#reachability = {
           kind: "Reachable",
           driver: new URL(event.hypervisor.uri).protocol.slice(0, -1),
         };
+        if (event.domains !== undefined) this.#listed(event.domains);
         this.#changed("All");
-        this.#secondList = setTimeout(() => void this.#listAgain(), secondListMs);
+        return;
+      case "Listed":
+        this.#mirror.complete(event.domains);
+        this.#listed(event.domains);
+        this.#changed("All");
+        return;
+      case "Held":
+        this.#beforeHeld = this.#reachability;
+        this.#setUnreachable(event.error.message);
+        return;
+      case "Released":
+        this.#endOutage();
+        this.#reachability = this.#beforeHeld ?? this.#reachability;
+        this.#changed("All");
         return;
       case "Disconnected":
         clearTimeout(this.#secondList);
@@ -123,6 +150,19 @@ export class LibvirtHypervisor implements Hypervisor {
         this.#mirror.note(event, instantOf(event.receivedAtMs));
         this.#changed(event.domain);
     }
+  }
+
+  #listed(domains: readonly ListedDomain[]): void {
+    this.#turns.listed();
+    this.#leftovers = new Set(domains.filter(isNamedMomentary).map(({ uuid }) => uuid));
+    clearTimeout(this.#secondList);
+    this.#secondList = setTimeout(() => void this.#listAgain(), secondListMs);
+  }
+
+  /** libvirt answers again for a domain that hung. */
+  #answered(reference: DomainReference): void {
+    const domain = this.find(reference) ?? { name: "", uuid: "", ...reference };
+    this.#changed({ name: domain.name, uuid: domain.uuid });
   }
 
   /** One call for all domains. Where it fails, the next connection tells. */
@@ -151,8 +191,8 @@ export class LibvirtHypervisor implements Hypervisor {
 
   async glance(reference: DomainReference, comparison?: Comparison): Promise<Glance> {
     if (this.#reachability.kind === "Unreachable") return this.#reachability;
-    const entry = this.#mirror.find(reference);
-    if (entry === undefined) return { kind: "Missing" };
+    const entry = this.#mirror.find(reference) ?? (await this.#meet(reference));
+    if ("kind" in entry) return entry;
     const { domain: known, stale, knowsAgent } = entry;
     if (!stale && knowsAgent && comparison === undefined) return { kind: "Present", domain: known };
     return this.#asking<Glance>(known, async (calls) => {
@@ -174,8 +214,8 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   async #lookAt(reference: DomainReference, question: Question): Promise<Look> {
-    const entry = this.#mirror.find(reference);
-    if (entry === undefined) return { kind: "Missing" };
+    const entry = this.#mirror.find(reference) ?? (await this.#meet(reference));
+    if ("kind" in entry) return entry;
     return this.#asking<Look>(entry.domain, async (calls) => {
       for (let look = 1; look <= mostLooks; look += 1) {
         const { lastStop } = this.#mirror.find(reference)?.domain ?? {};
@@ -185,7 +225,7 @@ export class LibvirtHypervisor implements Hypervisor {
         const [before, persistent, nextMark] = await Promise.all([
           isKnown ? entry.domain : this.#refresh(entry.domain, calls),
           calls.isPersistent(),
-          calls.requestMark("Config"),
+          calls.nextRequestMark(),
         ]);
         const marks: Marks = { bootMark: false, next: nextMark };
         // A domain that is off has no boot to tell apart, and its start should not wait.
@@ -194,10 +234,7 @@ export class LibvirtHypervisor implements Hypervisor {
           return { kind: "Present", domain: before, persistent, marks, ...next };
         }
         const eventsBefore = this.#mirror.events(before.uuid);
-        const [marksOfBoot, { live, xml, ...sight }] = await Promise.all([
-          bootMarks(calls, question.attempt ?? nextMark?.attempt),
-          sightOfBoot(calls, before, question),
-        ]);
+        const { live, xml, ...sight } = await sightOfBoot(calls, before, question);
         const next = await this.#next({ identity: before, calls, persistent, live }, question.comparison);
         // Asked last: what is looked at before may take a while, and is decided on as of now.
         const domain = await this.#refresh(before, calls, { xml, eventsBefore });
@@ -207,7 +244,7 @@ export class LibvirtHypervisor implements Hypervisor {
             kind: "Present",
             domain,
             persistent,
-            marks: { ...marks, ...marksOfBoot },
+            marks: { ...marks, ...marksOfBoot(live, question.attempt ?? nextMark?.attempt) },
             ...sight,
             ...next,
           };
@@ -220,6 +257,21 @@ export class LibvirtHypervisor implements Hypervisor {
         retryInMs: 1000,
       };
     });
+  }
+
+  /** A domain that nothing has told of is asked for alone where libvirt has given no list. */
+  async #meet(reference: DomainReference): Promise<Known | Missing | Unreachable> {
+    if (this.#mirror.isComplete) return { kind: "Missing" };
+    const caller = this.#turns.of(reference);
+    try {
+      const { dom } = await (reference.kind === "Name"
+        ? caller.call(procedures.domainLookupByName, reference)
+        : caller.call(procedures.domainLookupByUuid, reference));
+      this.#mirror.meet(dom);
+      return this.#mirror.find(reference) ?? { kind: "Missing" };
+    } catch (error) {
+      return absenceOf(error, reference.kind === "Name" ? reference.name : reference.uuid);
+    }
   }
 
   async perform(domain: Domain, effect: DomainEffect): Promise<Outcome> {
@@ -315,7 +367,7 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #calls(domain: Domain, driver: string): DomainCalls {
-    return new DomainCalls(this.#session, driver, domain);
+    return new DomainCalls(this.#turns.of({ kind: "UUID", uuid: domain.uuid }), driver, domain);
   }
 
   #setUnreachable(message: string): void {
@@ -345,13 +397,4 @@ async function sightOfBoot(
     isAsked ? calls.askAgent(question) : undefined,
   ]);
   return { live, xml, job, storageProblem, agent };
-}
-
-/** What the running boot says of itself: whether it carries an attempt's boot mark, and its request mark. */
-async function bootMarks(calls: DomainCalls, attempt: string | undefined): Promise<Omit<Marks, "next">> {
-  const [live, bootMark] = await Promise.all([
-    calls.requestMark("Live"),
-    attempt === undefined ? false : calls.hasBootMark(attempt),
-  ]);
-  return { bootMark, live };
 }

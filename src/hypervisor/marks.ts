@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
+import { requestMarkUri, type Marks, type RequestMark } from "../../controller/ports.ts";
 import { mostJoinedTokens, restartMethods, restartMode, restartResults } from "../../crds/restart.ts";
 import { shortened } from "../../crds/shortened.ts";
 import { formatTimestamp, parseTimestamp } from "../../crds/timestamp.ts";
 import { longestRestartToken } from "../../crds/virtual-machine.ts";
-import type { MetadataEntry } from "./metadata.ts";
-import { element } from "./xml/element.ts";
+import { metadataOf, type MetadataEntry } from "./metadata.ts";
+import { element, type XmlElement } from "./xml/element.ts";
 import { formatXml } from "./xml/format.ts";
 import { parseXml, XmlError } from "./xml/parse.ts";
 
@@ -151,6 +151,17 @@ export function parseRequestMark(xml: string): RequestMark | undefined {
     startedAtMs,
     result,
     method,
+  };
+}
+
+/** What the XML of a running boot says of it: whether it carries an attempt's boot mark, and its request mark. */
+export function marksOfBoot(domain: XmlElement, attempt: string | undefined): Omit<Marks, "next"> {
+  const entries = metadataOf(domain);
+  const find = (wanted: string) => entries.find(({ uri }) => uri === wanted)?.element;
+  const request = find(requestMarkUri);
+  return {
+    bootMark: attempt !== undefined && find(bootMarkUri(attempt)) !== undefined,
+    live: request && parseRequestMark(formatXml(request)),
   };
 }
 

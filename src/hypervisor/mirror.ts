@@ -19,6 +19,13 @@ type Moments = Pick<Domain, "lastStop" | "lastReboot" | "lastDefined">;
 /** What an answer of the hypervisor says of a domain; without `agent` where it was not asked for that. */
 export type Answer = Omit<Domain, keyof Moments | "connection"> & { knowsAgent?: boolean };
 
+/** What is known of a domain, and whether an event has made that stale. */
+export interface Known {
+  readonly domain: Domain;
+  readonly stale: boolean;
+  readonly knowsAgent: boolean;
+}
+
 /**
  * The domains of one hypervisor as its list and its events told of them, so that a resource at rest costs no
  * call. What runs right now is asked of the hypervisor itself.
@@ -27,11 +34,25 @@ export class Mirror {
   readonly #byUuid = new Map<string, Entry>();
   readonly #uuidByName = new Map<string, string>();
   #connection = 0;
+  #isComplete = false;
 
-  /** Starts over from a full list; only what no list tells is kept: times, and whether there is an agent. */
-  reset(domains: readonly ListedDomain[]): void {
+  /** Whether a domain that is not in here is not there at all. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /**
+   * Starts over from a full list; only what no list tells is kept: times, and whether there is an agent. Without a list,
+   * everything that was known before is stale, and there may be more.
+   */
+  reset(domains: readonly ListedDomain[] | undefined): void {
     this.#connection += 1;
+    this.#isComplete = domains !== undefined;
     const before = new Map(this.#byUuid);
+    if (domains === undefined) {
+      for (const { domain } of before.values()) this.#putStale(domain);
+      return;
+    }
     this.#byUuid.clear();
     this.#uuidByName.clear();
     for (const { uuid, name, id, state, reason } of domains) {
@@ -44,6 +65,22 @@ export class Mirror {
       const knowsAgent = domain.agent === undefined;
       this.#put({ domain, events: 0, eventsSeen: 0, knowsAgent });
     }
+  }
+
+  /** Takes the list that was missing at the start: whatever it tells is looked at again, as events may be newer. */
+  complete(domains: readonly ListedDomain[]): void {
+    this.#isComplete = true;
+    this.compare(domains);
+    for (const { uuid, name, id, state, reason } of domains) {
+      if (this.#byUuid.has(uuid)) continue;
+      this.#putStale({ uuid, name, id, state, reason, connection: this.#connection });
+    }
+  }
+
+  /** Takes note of a domain that no list has told of; nothing but its names is known. */
+  meet({ uuid, name, id }: Pick<Domain, "uuid" | "name" | "id">): void {
+    if (this.#byUuid.has(uuid)) return;
+    this.#putStale({ uuid, name, id, state: "NoState", reason: "Unknown", connection: this.#connection });
   }
 
   /**
@@ -122,15 +159,18 @@ export class Mirror {
   }
 
   /**
-   * What is known of a domain, and whether an event has made that stale; undefined where the hypervisor has
-   * told of none.
+   * What is known of a domain; undefined where the hypervisor has told of none.
    */
-  find(reference: DomainReference): { domain: Domain; stale: boolean; knowsAgent: boolean } | undefined {
+  find(reference: DomainReference): Known | undefined {
     const uuid = reference.kind === "UUID" ? reference.uuid : this.#uuidByName.get(reference.name);
     const entry = uuid === undefined ? undefined : this.#byUuid.get(uuid);
     return entry === undefined
       ? undefined
       : { domain: entry.domain, stale: entry.events !== entry.eventsSeen, knowsAgent: entry.knowsAgent };
+  }
+
+  #putStale(domain: Domain): void {
+    this.#put({ domain, events: 1, eventsSeen: 0, knowsAgent: domain.agent === undefined });
   }
 
   #put(entry: Entry): void {

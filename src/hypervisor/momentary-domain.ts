@@ -46,7 +46,7 @@ export async function withMomentaryDomain<T>(
     result = await use(dom);
   } catch (error) {
     // Until a file that hangs is there again, libvirt would not answer the removal either.
-    if (error instanceof FileHangsError) void error.answered.then(() => removeQuietly(calls, dom));
+    if (error instanceof FileHangsError) void error.aftermath?.then(() => removeQuietly(calls, dom));
     // What `use` has met says more than a removal that fails after it.
     else await removeQuietly(calls, dom);
     throw isRefusal(error, "NO_DOMAIN")

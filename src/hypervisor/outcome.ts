@@ -1,12 +1,13 @@
-import { CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
+import { CallHeldError, CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
 import { AgentSilentError } from "./agent.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
+import { DomainHungError } from "./domain-turns.ts";
 import { DomainXmlError } from "./domain-xml.ts";
 import { MomentaryDomainError } from "./momentary-domain.ts";
 
-/** A domain that hangs is asked again after this time: no event tells that it has come back. */
-const hungDomainRetryMs = 10_000;
+/** What libvirt cannot tell is asked for again after this time: no event tells that it can. */
+const retryMs = 10_000;
 
 /**
  * A call whose connection was lost is made again after this time. The session tells only when its main one is back; one
@@ -34,11 +35,20 @@ export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome>
       return { kind: "Refused", message: error.message, cause: refusalCauses[error.code] };
     if (ownRefusals.some((refusal) => error instanceof refusal))
       return { kind: "Refused", message: (error as Error).message };
-    if (error instanceof CallTimeoutError || error instanceof ConnectionError) {
+    // Another call holds the domain, as a process does that does not answer any more.
+    if (error instanceof DomainHungError && !error.sent)
+      return { kind: "Refused", message: error.message, cause: "Busy" };
+    if (isUnanswered(error)) {
       return { kind: error.sent ? "Unanswered" : "NotSent", message: error.message };
     }
     throw error;
   }
+}
+
+function isUnanswered(error: unknown): error is { sent: boolean; message: string } {
+  return [CallTimeoutError, DomainHungError, CallHeldError, ConnectionError].some(
+    (unanswered) => error instanceof unanswered,
+  );
 }
 
 /**
@@ -50,13 +60,21 @@ export function absenceOf(error: unknown, name?: string): Missing | Unreachable 
   if (error instanceof LibvirtError) {
     if (error.code === "NO_DOMAIN") return { kind: "Missing" };
     return error.code === "OPERATION_TIMEOUT"
-      ? unresponsive(domain, error.message)
+      ? unresponsive(domain, error.message, retryMs)
       : unreadable(domain, `libvirt cannot tell: ${error.message}`);
   }
+  // Its answer is told.
+  if (error instanceof DomainHungError) return unresponsive(domain, error.message, undefined);
+  if (error instanceof CallHeldError) return hypervisorUnreachable(error.message, retryMs);
   if (error instanceof CallTimeoutError) {
     const { sent, procedure, timeoutMs, message } = error;
-    if (sent) return unresponsive(domain, `libvirt did not answer ${procedure} within ${timeoutMs / 1000} s`);
-    return hypervisorUnreachable(message, hungDomainRetryMs);
+    if (sent)
+      return unresponsive(
+        domain,
+        `libvirt did not answer ${procedure} within ${timeoutMs / 1000} s`,
+        retryMs,
+      );
+    return hypervisorUnreachable(message, retryMs);
   }
   if (error instanceof DomainXmlError || error instanceof MomentaryDomainError)
     return unreadable(domain, error.message);
@@ -78,12 +96,12 @@ function hypervisorUnreachable(message: string, retryInMs: number): Unreachable 
   return { kind: "Unreachable", reason: "HypervisorUnreachable", message, retryInMs };
 }
 
-function unresponsive(domain: string, why: string): Unreachable {
+function unresponsive(domain: string, why: string, retryInMs: number | undefined): Unreachable {
   const message = `libvirt answers, but not about ${domain}: its QEMU process, a job on it or its storage may hang (${why})`;
-  return { kind: "Unreachable", reason: "DomainUnresponsive", message, retryInMs: hungDomainRetryMs };
+  return { kind: "Unreachable", reason: "DomainUnresponsive", message, retryInMs };
 }
 
 function unreadable(domain: string, why: string): Unreachable {
   const message = `${domain} cannot be looked at: ${why}`;
-  return { kind: "Unreachable", reason: "DomainUnreadable", message, retryInMs: hungDomainRetryMs };
+  return { kind: "Unreachable", reason: "DomainUnreadable", message, retryInMs: retryMs };
 }

@@ -71,6 +71,11 @@ export function parseKey(key: string): ObjectReference {
   return slash < 0 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
+/** The namespace of a key; empty for that of a cluster-scoped object. */
+export function namespaceOf(key: string): string {
+  return parseKey(key).namespace ?? "";
+}
+
 /**
  * Orders two resourceVersions of one resource type: negative if the first is older.
  * They are decimal numbers that may exceed 2^53, comparable since Kubernetes 1.35 says so

@@ -1,7 +1,7 @@
 import { exponentialDelay } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Delays } from "./delays.ts";
-import { Fifo } from "./fifo.ts";
+import { FairQueue } from "./fair-queue.ts";
 
 /** What a queue is made with; every field has a default. */
 export interface WorkQueueOptions<K> {
@@ -11,6 +11,8 @@ export interface WorkQueueOptions<K> {
   maxDelayMs?: number;
   /** How many workers the keys of normal priority may have at once; the others are kept for the high. Default: all. */
   mostNormal?: number;
+  /** Whose key it is, such as its namespace: of one priority, all have their turns alike. Default: all are one's. */
+  flowOf?: (key: K) => string;
   /** A handler threw; its key comes again, rate limited. Must not throw. */
   onError?: (key: K, error: unknown) => void;
   /** For metrics. */
@@ -45,15 +47,15 @@ export interface QueueObserver<K> {
 /**
  * A queue of keys to work on, as client-go's workqueue. A key is queued once however often it is added;
  * added while it is worked on, it is worked on once more afterwards, and never by two workers at once.
- * Keys of one priority are handed out in the order in which they became ready; one whose delay is over has the high
- * priority, as somebody was promised that time.
+ * Keys of one priority and flow are handed out in the order in which they became ready, and the flows by turns; a key
+ * whose delay is over has the high priority, as somebody was promised that time.
  */
 export class WorkQueue<K = string> {
   readonly #options: WorkQueueOptions<K>;
   readonly #clock: Clock;
   readonly #delays: Delays<K>;
   /** May hold keys that have been worked on since, by their other priority; they are skipped. */
-  readonly #ready: Readonly<Record<Priority, Fifo<K>>> = { High: new Fifo(), Normal: new Fifo() };
+  readonly #ready: Readonly<Record<Priority, FairQueue<K>>>;
   /** Must be worked on: queued, or to be queued when its worker is done. */
   readonly #dirty = new Map<K, Dirty>();
   readonly #working = new Map<K, Priority>();
@@ -66,6 +68,8 @@ export class WorkQueue<K = string> {
 
   constructor(options: WorkQueueOptions<K> = {}) {
     this.#options = options;
+    const { flowOf = () => "" } = options;
+    this.#ready = { High: new FairQueue(flowOf), Normal: new FairQueue(flowOf) };
     this.#clock = options.clock ?? systemClock;
     this.#delays = new Delays(this.#clock, (key) => this.add(key, "High"));
   }
@@ -184,7 +188,7 @@ export class WorkQueue<K = string> {
     return this.#nextOf(this.#ready.Normal);
   }
 
-  #nextOf(lane: Fifo<K>): K | undefined {
+  #nextOf(lane: FairQueue<K>): K | undefined {
     for (let key = lane.shift(); key !== undefined; key = lane.shift()) {
       if (this.#dirty.has(key) && !this.#working.has(key)) return key;
     }

@@ -69,6 +69,9 @@ export class ConnectionError extends Error {
   }
 }
 
+/** What becomes of a call that nobody waits for any more: an answer came after all, or its connection has ended. */
+export type Aftermath = "Answered" | "Lost";
+
 /** A call was not answered within its deadline. The connection stays open. */
 export class CallTimeoutError extends Error {
   override readonly name = "CallTimeoutError";
@@ -78,16 +81,34 @@ export class CallTimeoutError extends Error {
   readonly timeoutMs: number;
   /** False when the call still waited for its turn; true when libvirt has it and may yet carry it out. */
   readonly sent: boolean;
+  /** Resolves when libvirt has answered after all, or the connection has ended; undefined for one that was not sent. */
+  readonly aftermath: Promise<Aftermath> | undefined;
 
-  constructor(procedure: string, timeoutMs: number, sent: boolean) {
+  constructor(procedure: string, timeoutMs: number, aftermath: Promise<Aftermath> | undefined) {
     super(
-      sent
-        ? `libvirt did not answer ${procedure} within ${timeoutMs} ms; it may still carry it out`
-        : `${procedure} was not sent within ${timeoutMs} ms, because earlier calls on the connection are unanswered`,
+      aftermath === undefined
+        ? `${procedure} was not sent within ${timeoutMs} ms, because earlier calls are unanswered`
+        : `libvirt did not answer ${procedure} within ${timeoutMs} ms; it may still carry it out`,
     );
     this.procedure = procedure;
     this.timeoutMs = timeoutMs;
-    this.sent = sent;
+    this.sent = aftermath !== undefined;
+    this.aftermath = aftermath;
+  }
+}
+
+/** A call was not sent, because the daemon has answered none of so many earlier ones for long. */
+export class CallHeldError extends Error {
+  override readonly name = "CallHeldError";
+  readonly sent = false;
+  /** How many calls are unanswered. */
+  readonly unanswered: number;
+
+  constructor(unanswered: number) {
+    super(
+      `libvirt has not answered ${unanswered} calls about domains that hang, and is asked nothing more until it answers one`,
+    );
+    this.unanswered = unanswered;
   }
 }
 

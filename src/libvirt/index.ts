@@ -15,15 +15,25 @@ export type {
   Disconnected,
   DomainEvent,
   HostChange,
+  Held,
   HypervisorInfo,
+  Listed,
+  Released,
   SessionEvent,
 } from "./session/session-event.ts";
 export type { ListedDomain } from "./session/list-domains.ts";
 export type { WaitsFor } from "./session/connections.ts";
 export type { ReconnectOptions } from "./session/backoff.ts";
 
-export { AddressError, CallTimeoutError, ConnectionError, LibvirtError, ProtocolError } from "./errors.ts";
-export type { ConnectionErrorKind } from "./errors.ts";
+export {
+  AddressError,
+  CallHeldError,
+  CallTimeoutError,
+  ConnectionError,
+  LibvirtError,
+  ProtocolError,
+} from "./errors.ts";
+export type { Aftermath, ConnectionErrorKind } from "./errors.ts";
 
 export { procedures } from "./protocol/procedures.ts";
 export { events, hostEvents } from "./protocol/events.ts";

@@ -7,14 +7,9 @@
  *     npm run bench:reaction -- --against ../warmboot-before
  */
 import { parseArgs } from "node:util";
-import { procedures, Session, type SessionEvent } from "libvirt";
-import { virtualMachineResource, type VirtualMachineStatus } from "../../crds/virtual-machine.ts";
-import { KubernetesClient } from "../../src/kubernetes/client.ts";
-import { Reflector } from "../../src/kubernetes/reflector.ts";
-import type { KubernetesObject } from "../../src/kubernetes/resource.ts";
 import { startControllerOf, type ControllerProcess } from "../support/controller.ts";
-import { startInstallation } from "../support/installation.ts";
 import { toStderr } from "../support/report.ts";
+import { Fleet } from "./fleet.ts";
 import { machine, usageOf } from "./machine.ts";
 import { quantile, table } from "./numbers.ts";
 
@@ -29,13 +24,6 @@ const { values } = parseArgs({
 const measuredOn = machine();
 const guests = Number(values.guests);
 const rounds = Number(values.rounds);
-const namespace = "default";
-const names = Array.from({ length: guests }, (_, index) => `guest-${index + 1}`);
-
-interface Resource extends KubernetesObject {
-  status?: VirtualMachineStatus;
-}
-
 /** What one version did in all of its rounds. */
 interface Tally {
   readonly directory: string;
@@ -48,101 +36,36 @@ interface Tally {
   readonly residentBytes: number[];
 }
 
-const waiters = new Set<{ holds: () => boolean; resolve: () => void }>();
-const stoppedAtMs = new Map<string, number>();
-const observed = new Map<string, number | undefined>();
-
-function happened(): void {
-  for (const waiter of waiters) {
-    if (!waiter.holds()) continue;
-    waiters.delete(waiter);
-    waiter.resolve();
-  }
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  if (!holds()) await new Promise<void>((resolve) => waiters.add({ holds, resolve }));
-}
-
-await using undo = new AsyncDisposableStack();
-const { api, libvirtd, kubeconfig } = undo.use(await startInstallation());
-const uri = libvirtd.uri("test");
-let connected = false;
-// The test driver forgets its domains when nobody is connected: this session keeps them.
-const anchor = undo.use(
-  new Session(uri, {
-    listener: (event: SessionEvent) => {
-      if (event.type === "Connected") connected = true;
-      if (event.type === "Lifecycle" && event.event === "Stopped")
-        stoppedAtMs.set(event.domain.name, event.receivedAtMs);
-      happened();
-    },
-  }),
-);
-anchor.start();
-await until(() => connected);
-for (const name of names) {
-  const xml = `<domain type='test'><name>${name}</name><memory>1024</memory><os><type>hvm</type></os></domain>`;
-  const { dom } = await anchor.call(procedures.domainDefineXmlFlags, { xml, flags: 0 });
-  await anchor.call(procedures.domainCreateWithFlags, { dom, flags: 0 });
-}
-const client = undo.use(await KubernetesClient.load({ path: api.kubeconfig, connections: 16 }));
-const over = new AbortController();
-const watching = new Reflector<Resource>({
-  client,
-  type: virtualMachineResource,
-  onEvent: ({ object }) => {
-    observed.set(object.metadata.name, object.status?.observedRestartGeneration);
-    happened();
-  },
-}).run(over.signal);
-for (const name of names)
-  await client.create(virtualMachineResource, {
-    metadata: { name, namespace },
-    spec: {},
-  } as unknown as KubernetesObject);
+await using fleet = await Fleet.start();
+const { kubeconfig } = fleet.installation;
+const names = Array.from({ length: guests }, (_, index) => `guest-${index + 1}`);
+const machines = await fleet.add("default", names);
 
 const tallies: Tally[] = [".", ...(values.against === undefined ? [] : [values.against])].map(
   (directory) => ({ directory, reactionMs: [], burst: [], cpuMs: [], residentBytes: [] }),
 );
-let generation = 0;
 for (let round = 1; round <= rounds; round += 1) {
   for (const tally of round % 2 === 1 ? tallies : tallies.toReversed()) {
     toStderr(`round ${round} of ${rounds}: ${tally.directory}`);
-    const controller = startControllerOf(tally.directory, kubeconfig, "--connect", uri);
+    const controller = startControllerOf(tally.directory, kubeconfig, "--connect", fleet.uri);
     await controller.logged(({ msg }) => msg === "ready");
-    await until(() => names.every((name) => observed.get(name) !== undefined));
+    await fleet.taken(machines);
     await measure(controller, tally);
     await controller.stop();
   }
 }
-over.abort();
-await watching;
 print();
 
 async function measure({ pid }: ControllerProcess, tally: Tally): Promise<void> {
-  generation += 1;
-  for (const name of names) {
-    stoppedAtMs.delete(name);
-    const requestedAtMs = performance.now();
-    await request(name);
-    await until(() => stoppedAtMs.has(name) && observed.get(name) === generation);
-    tally.reactionMs.push((stoppedAtMs.get(name) ?? Number.NaN) - requestedAtMs);
-  }
-  generation += 1;
+  for (const one of machines) tally.reactionMs.push(await fleet.reactionMs(one));
   const before = usageOf(pid);
   const beganAtMs = performance.now();
-  await Promise.all(names.map(request));
-  await until(() => names.every((name) => observed.get(name) === generation));
+  await Promise.all(machines.map((one) => fleet.request(one)));
+  await fleet.served(machines);
   const after = usageOf(pid);
   tally.burst.push((guests * 1000) / (performance.now() - beganAtMs));
   tally.cpuMs.push((after.cpuMs - before.cpuMs) / guests);
   tally.residentBytes.push(after.residentBytes);
-}
-
-async function request(name: string): Promise<void> {
-  const patch = { spec: { restartGeneration: generation } };
-  await client.mergePatch(virtualMachineResource, { name, namespace }, patch, { deadlineMs: 600_000 });
 }
 
 function print(): void {

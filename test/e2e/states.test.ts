@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import type { VirtualMachineStatus } from "../../crds/virtual-machine.ts";
 import type { ControllerProcess } from "../support/controller.ts";
 import { fullDisk } from "../support/guest-disk.ts";
@@ -207,24 +206,6 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
       await guest.ready(2);
     });
   }
-
-  test("a guest whose process does not answer any more, and holds its domain, is power-cycled", async () => {
-    const name = "hung";
-    const guest = await site.startMachine({ name, behaviour: "obey" });
-    process.kill(await site.libvirtd.qemuPid(name), "SIGSTOP");
-    // What waits for such a process holds the domain, as libvirtd itself does when it is restarted over it.
-    const waiting = site.libvirtd.virsh("qemu-monitor-command", name, "--hmp", "info status").catch(() => {});
-    while (!(await site.libvirtd.virsh("domcontrol", name)).startsWith("occupied")) await delay(20);
-    await request(name);
-    // libvirt waits half a minute for each thing that is asked of the domain.
-    await controller.logged((line) => line.name === name && line.result !== undefined);
-    const { lastRestart } = await served(name);
-    assert.equal(lastRestart?.result, "Succeeded");
-    assert.equal(lastRestart.method, "Hard");
-    await waiting;
-    await guest.ready(2);
-    assert.equal((await guest.boots()).length, 2);
-  });
 
   /** A backup that lasts until it is ended. */
   async function beginBackup(name: string): Promise<void> {

@@ -66,7 +66,7 @@ export class Witness implements AsyncDisposable {
       listener: (event) => {
         if (event.type === "Connected") this.#connected.resolve();
         else if (event.type === "Disconnected") this.#connected = Promise.withResolvers();
-        else if (event.type !== "HostChange") this.#note(event);
+        else if ("domain" in event) this.#note(event);
       },
     });
     this.session.start();

@@ -1,5 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import { CallTimeoutError, ConnectionError, LibvirtError, ProtocolError } from "../errors.ts";
+import type { Aftermath } from "../errors.ts";
 import { MessageStatus, MessageType, encodeFrame } from "../protocol/frame.ts";
 import type { Frame } from "../protocol/frame.ts";
 import { PROGRAM_VERSION } from "../protocol/procedure.ts";
@@ -11,7 +12,7 @@ import { decodeWhole } from "../xdr/decode.ts";
 /** How long a call may take, and how to give it up. */
 export interface CallOptions {
   /** Deadline from the call to its result, waiting for its turn included, in milliseconds. Default 30000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Gives the call up: it rejects with the signal's reason. A call that was sent may still be carried out. */
   readonly signal?: AbortSignal;
 }
@@ -38,8 +39,10 @@ interface Call {
   readonly result: Codec<unknown>;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
-  /** `Abandoned`: nobody waits any more, but the daemon still has it. */
+  /** `Abandoned`: nobody waits any more, but the daemon may still have it. */
   status: "Waiting" | "Sent" | "Abandoned";
+  /** What has become of it since it was abandoned. */
+  readonly aftermath: PromiseWithResolvers<Aftermath>;
 }
 
 /**
@@ -78,6 +81,7 @@ export class Calls {
       resolve,
       reject,
       status: "Waiting",
+      aftermath: Promise.withResolvers<Aftermath>(),
     };
     tell(call, "begin");
     this.#waiting.add(call);
@@ -97,6 +101,7 @@ export class Calls {
     if (call.status === "Sent") {
       settle(call, frame);
     }
+    call.aftermath.resolve("Answered");
     this.#sendNext();
   }
 
@@ -112,13 +117,14 @@ export class Calls {
           sent: call.status === "Sent",
         }),
       );
+      call.aftermath.resolve("Lost");
     }
   }
 
   async #withDeadline(call: Call, promise: Promise<unknown>, options: CallOptions): Promise<unknown> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
     const timer = setTimeout(
-      () => this.#abandon(call, new CallTimeoutError(call.name, timeoutMs, call.status === "Sent")),
+      () => this.#abandon(call, timeoutOf(call, timeoutMs)),
       Math.min(timeoutMs, LONGEST_TIMEOUT_MS),
     );
     const abort = () => this.#abandon(call, signal?.reason);
@@ -157,6 +163,10 @@ export class Calls {
     } while (this.#lastSerial === 0 || this.#inFlight.has(this.#lastSerial));
     return this.#lastSerial;
   }
+}
+
+function timeoutOf({ name, status, aftermath }: Call, timeoutMs: number): CallTimeoutError {
+  return new CallTimeoutError(name, timeoutMs, status === "Sent" ? aftermath.promise : undefined);
 }
 
 function tell({ name }: Call, step: "begin" | "sent" | "reply"): void {

@@ -46,7 +46,7 @@ const DEFAULT_OPEN_TIMEOUT_MS = 10_000;
  * libvirtd holds five calls of one client (max_client_requests) and stops reading its socket at the fifth, pings
  * included: five that hang for 30 s would end the connection. Four leave room for the pings.
  */
-const DEFAULT_MAX_IN_FLIGHT = 4;
+export const DEFAULT_MAX_IN_FLIGHT = 4;
 
 /** How long close() waits for the daemon to take note, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;

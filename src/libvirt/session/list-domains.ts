@@ -1,3 +1,4 @@
+import type { CallOptions } from "../connection/calls.ts";
 import type { Connection } from "../connection/connection.ts";
 import { CallTimeoutError, LibvirtError } from "../errors.ts";
 import { DomainStats, ListDomainsFlag } from "../names/flags.ts";
@@ -14,38 +15,27 @@ export type ListedDomain = Domain & { readonly id: number | undefined } & StateA
 export type Caller = Pick<Connection, "call">;
 
 /**
- * How long the one call for all states may take before the slower way is tried, in milliseconds. libvirt keeps five
- * workers for calls that cannot hang, and the one call is not among those that they serve.
- */
-const ONE_CALL_TIMEOUT_MS = 5_000;
-
-/**
  * Lists all domains with their states: in one call where the driver has it, otherwise with one call per domain.
- * A domain whose state cannot be told has the state NoState.
+ * A domain whose state cannot be told has the state NoState. Rejects with a CallTimeoutError where the daemon does not
+ * list them within `timeoutMs`.
  */
-export async function listDomains(
-  connection: Caller,
-  oneCallTimeoutMs = ONE_CALL_TIMEOUT_MS,
-): Promise<ListedDomain[]> {
+export async function listDomains(connection: Caller, timeoutMs?: number): Promise<ListedDomain[]> {
+  const options = timeoutMs === undefined ? {} : { timeoutMs };
   try {
-    return await listInOneCall(connection, oneCallTimeoutMs);
+    return await listInOneCall(connection, options);
   } catch (cause) {
-    if (canAskOneByOne(cause)) {
-      return listOneByOne(connection);
+    if (cause instanceof LibvirtError) {
+      return listOneByOne(connection, options);
     }
     throw cause;
   }
 }
 
-function canAskOneByOne(cause: unknown): boolean {
-  return cause instanceof CallTimeoutError || cause instanceof LibvirtError;
-}
-
-async function listInOneCall(connection: Caller, timeoutMs: number): Promise<ListedDomain[]> {
+async function listInOneCall(connection: Caller, options: CallOptions): Promise<ListedDomain[]> {
   const { retStats } = await connection.call(
     procedures.connectGetAllDomainStats,
     { doms: [], stats: DomainStats.State, flags: ListDomainsFlag.All },
-    { timeoutMs },
+    options,
   );
   return retStats.map(({ dom, params }) => ({
     ...identify(dom),
@@ -53,11 +43,9 @@ async function listInOneCall(connection: Caller, timeoutMs: number): Promise<Lis
   }));
 }
 
-async function listOneByOne(connection: Caller): Promise<ListedDomain[]> {
-  const { domains } = await connection.call(procedures.connectListAllDomains, {
-    needResults: 1,
-    flags: ListDomainsFlag.All,
-  });
+async function listOneByOne(connection: Caller, options: CallOptions): Promise<ListedDomain[]> {
+  const args = { needResults: 1, flags: ListDomainsFlag.All };
+  const { domains } = await connection.call(procedures.connectListAllDomains, args, options);
   const states = await Promise.all(domains.map((dom) => stateOf(connection, dom)));
   return states.filter((state) => state !== undefined);
 }
@@ -71,7 +59,7 @@ async function stateOf(connection: Caller, dom: Domain): Promise<ListedDomain | 
     if (cause instanceof LibvirtError && cause.code === "NO_DOMAIN") {
       return undefined;
     }
-    if (canAskOneByOne(cause)) {
+    if (cause instanceof CallTimeoutError || cause instanceof LibvirtError) {
       // One domain that hangs or is not ours to read must not hide all the others.
       return { ...identify(dom), state: "NoState", reason: "Unknown" };
     }

@@ -1,4 +1,4 @@
-import type { ConnectionError } from "../errors.ts";
+import type { CallHeldError, ConnectionError } from "../errors.ts";
 import type { AgentReason, AgentState } from "../names/agent.ts";
 import type { NetworkEvent, NodeDeviceEvent, SecretEvent, StoragePoolEvent } from "../names/host-events.ts";
 import type { IOErrorAction } from "../names/io-error.ts";
@@ -20,8 +20,32 @@ export interface HypervisorInfo {
 /** The state of all domains at the moment at which the events begin. */
 export interface Connected {
   readonly type: "Connected";
-  readonly domains: readonly ListedDomain[];
+  /**
+   * Undefined where the daemon did not list them in time, as it does while it holds one of them: each can be asked for
+   * alone, and `Listed` follows when the daemon answers.
+   */
+  readonly domains: readonly ListedDomain[] | undefined;
   readonly hypervisor: HypervisorInfo;
+  readonly receivedAtMs: number;
+}
+
+/** The state of all domains, where `Connected` had none. What events have told since the list was asked for is newer. */
+export interface Listed {
+  readonly type: "Listed";
+  readonly domains: readonly ListedDomain[];
+  readonly receivedAtMs: number;
+}
+
+/** So many calls about domains are unanswered that nothing more is asked about any domain. */
+export interface Held {
+  readonly type: "Held";
+  readonly error: CallHeldError;
+  readonly receivedAtMs: number;
+}
+
+/** The daemon has answered one of them. */
+export interface Released {
+  readonly type: "Released";
   readonly receivedAtMs: number;
 }
 
@@ -102,4 +126,4 @@ export type DaemonEvent = DomainEvent | HostChange;
  * What a session tells its listener. `receivedAtMs` is the time at which it was read from the socket, as
  * performance.now() counts.
  */
-export type SessionEvent = Connected | Disconnected | DaemonEvent;
+export type SessionEvent = Connected | Listed | Held | Released | Disconnected | DaemonEvent;

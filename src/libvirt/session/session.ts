@@ -3,7 +3,8 @@ import type { ConnectionOptions } from "../connection/connection.ts";
 import type { CallOptions } from "../connection/calls.ts";
 import { callSafely } from "../connection/event-listeners.ts";
 import { parseUri } from "../connection/uri.ts";
-import { ConnectionError } from "../errors.ts";
+import { CallTimeoutError, ConnectionError } from "../errors.ts";
+import type { Aftermath, CallHeldError } from "../errors.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 import { Backoff, DEFAULT_RECONNECT } from "./backoff.ts";
 import type { ReconnectOptions } from "./backoff.ts";
@@ -23,13 +24,13 @@ export interface SessionOptions extends Omit<ConnectionOptions, "signal"> {
 }
 
 /** How to make a call on a session. */
-export interface SessionCallOptions extends CallOptions {
+export interface SessionCallOptions extends Omit<CallOptions, "signal"> {
   /**
    * What libvirt may wait for before it answers: the call goes over a connection of its kind, so that it takes no
    * place from others. One that finds no place within its deadline rejects as not sent. Opening the connection is not
    * part of the deadline.
    */
-  readonly waitsFor?: WaitsFor;
+  readonly waitsFor?: WaitsFor | undefined;
 }
 
 /** How far a session is. */
@@ -45,6 +46,9 @@ export type SessionState =
   | { readonly status: "Waiting"; readonly error: ConnectionError; readonly retryInMs: number }
   | { readonly status: "Closed" };
 
+/** libvirt lists thousands of domains within a second; not while it holds one of them. */
+const LIST_TIMEOUT_MS = 3_000;
+
 type Failure = Pick<Disconnected, "stage" | "error">;
 
 /**
@@ -52,7 +56,8 @@ type Failure = Pick<Disconnected, "stage" | "error">;
  *
  * Each time it connects it registers for all events, then lists all domains, and tells the listener `Connected`
  * with the full list, followed by the events that came in the meantime: nothing falls between. An event that came
- * before the list may already show in it.
+ * before the list may already show in it. A daemon that does not list its domains in time, as one of them hangs, is
+ * connected all the same: `Connected` comes without the list then, and `Listed` when the daemon has answered.
  */
 export class Session {
   /** The URI of the hypervisor as it was given. */
@@ -96,8 +101,9 @@ export class Session {
   }
 
   /**
-   * Makes a call on the connection there is. Rejects as Connection.call does, and at once with a ConnectionError of
-   * kind NotConnected when there is none: what was meant for one connection is never sent on the next.
+   * Makes a call on the connection there is. Rejects as Connection.call does; with a CallHeldError where too many calls
+   * are unanswered; and at once with a ConnectionError of kind NotConnected when there is no connection: what was meant
+   * for one connection is never sent on the next.
    */
   async call<A, R>(
     procedure: Procedure<A, R>,
@@ -106,7 +112,7 @@ export class Session {
   ): Promise<R> {
     const state = this.#state;
     if (state.status === "Connected") {
-      return state.connections.for(options.waitsFor).call(procedure, args, options);
+      return state.connections.call(procedure, args, options);
     }
     const cause = state.status === "Waiting" ? state.error : undefined;
     throw new ConnectionError("NotConnected", `${procedure.name}: not connected to ${this.uri}`, { cause });
@@ -142,7 +148,11 @@ export class Session {
   }
 
   async #stay(main: Connection): Promise<Failure> {
-    const connections = new Connections(main, (signal) => this.#open(signal));
+    const connections = new Connections(main, {
+      open: (signal) => this.#open(signal),
+      maxInFlight: this.#options.maxInFlight,
+      onHeld: (error) => this.#tellHeld(connections, error),
+    });
     try {
       await this.#synchronize(connections);
       const connectedAtMs = performance.now();
@@ -171,7 +181,8 @@ export class Session {
         early.push(event);
       }
     });
-    const [domains, hypervisor] = await Promise.all([listDomains(main), describeHypervisor(main)]);
+    const [listed, hypervisor] = await Promise.all([list(main), describeHypervisor(main)]);
+    const { domains } = listed;
     this.#everConnected = true;
     this.#set({ status: "Connected", connections, hypervisor });
     this.#tell({ type: "Connected", domains, hypervisor, receivedAtMs: performance.now() });
@@ -180,6 +191,39 @@ export class Session {
     for (const event of events) {
       this.#tell(event);
     }
+    if (listed.aftermath !== undefined) {
+      connections.occupy(listed.aftermath);
+      void this.#listAfter(listed.aftermath, connections);
+    }
+  }
+
+  /** Lists the domains when the daemon has answered the list that was given up. */
+  async #listAfter(unanswered: Promise<Aftermath>, connections: Connections): Promise<void> {
+    let last: Promise<Aftermath> | undefined = unanswered;
+    while (last !== undefined && (await last) === "Answered" && this.#isOn(connections)) {
+      try {
+        const domains = await listDomains(this, LIST_TIMEOUT_MS);
+        this.#tell({ type: "Listed", domains, receivedAtMs: performance.now() });
+        return;
+      } catch (error) {
+        // Another one may hang by now; without a connection, the next one lists.
+        last = error instanceof CallTimeoutError ? error.aftermath : undefined;
+      }
+    }
+  }
+
+  #tellHeld(connections: Connections, error: CallHeldError | undefined): void {
+    if (!this.#isOn(connections)) {
+      return;
+    }
+    const receivedAtMs = performance.now();
+    this.#tell(
+      error === undefined ? { type: "Released", receivedAtMs } : { type: "Held", error, receivedAtMs },
+    );
+  }
+
+  #isOn(connections: Connections): boolean {
+    return this.#state.status === "Connected" && this.#state.connections === connections;
   }
 
   /** A daemon that accepts and drops again at once must not be asked ten times a second. */
@@ -227,5 +271,19 @@ export class Session {
     if (this.#state.status !== "Closed") {
       this.#state = state;
     }
+  }
+}
+
+/** The domains, or what becomes of a list that the daemon does not give in time. */
+async function list(
+  connection: Connection,
+): Promise<{ domains?: ListedDomain[]; aftermath?: Promise<Aftermath> }> {
+  try {
+    return { domains: await listDomains(connection, LIST_TIMEOUT_MS) };
+  } catch (error) {
+    if (error instanceof CallTimeoutError && error.aftermath !== undefined) {
+      return { aftermath: error.aftermath };
+    }
+    throw error;
   }
 }

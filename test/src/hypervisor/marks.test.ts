@@ -4,7 +4,8 @@ import * as fc from "fast-check";
 import type { RequestMark } from "../../../controller/ports.ts";
 import { restartMethods, restartMode, restartResults } from "../../../crds/restart.ts";
 import { formatTimestamp } from "../../../crds/timestamp.ts";
-import { bootMark, parseRequestMark, requestMark } from "../../../src/hypervisor/marks.ts";
+import { bootMark, marksOfBoot, parseRequestMark, requestMark } from "../../../src/hypervisor/marks.ts";
+import { parseXml } from "../../../src/hypervisor/xml/parse.ts";
 
 const hex = fc.string({
   unit: fc.integer({ min: 0, max: 15 }).map((digit) => digit.toString(16)),
@@ -74,6 +75,27 @@ test("a request mark comes back as it was written, whatever the token says", () 
       assert.deepEqual(asJson(parseRequestMark(requestMark(written).xml)), asJson(written));
     }),
   );
+});
+
+test("the XML of a running boot tells its marks, whatever prefixes libvirt has given them", () => {
+  fc.assert(
+    fc.property(mark, fc.constantFrom("warmboot", "ns0"), fc.boolean(), (written, prefix, isMarked) => {
+      const request = requestMark(written);
+      const boot = bootMark(isMarked ? written.attempt : "f".repeat(32));
+      const metadata = [
+        `<x:other xmlns:x="https://example.org/${written.attempt}"/>`,
+        request.xml.replace("<request ", `<${prefix}:request xmlns:${prefix}="${request.uri}" `),
+        `<b:boot xmlns:b="${boot.uri}"/>`,
+      ].join("\n");
+      const domain = parseXml(`<domain id="1"><name>vm</name><metadata>${metadata}</metadata></domain>`);
+      const { bootMark: isFound, live } = marksOfBoot(domain, written.attempt);
+      assert.equal(isFound, isMarked || written.attempt === "f".repeat(32));
+      assert.deepEqual(asJson(live), asJson(written));
+      assert.equal(marksOfBoot(domain, undefined).bootMark, false);
+    }),
+  );
+  const bare = parseXml("<domain><name>vm</name></domain>");
+  assert.deepEqual(marksOfBoot(bare, "0".repeat(32)), { bootMark: false, live: undefined });
 });
 
 test("a request mark is one XML element that says nothing but attributes", () => {

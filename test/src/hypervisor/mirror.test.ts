@@ -151,3 +151,23 @@ test("of a burst of Reboot events the first counts; a later reboot counts anew, 
   mirror.note(reboot, atMs(7040));
   assert.deepEqual(found(mirror)?.domain.lastReboot, atMs(7000));
 });
+
+test("without a list what was known is stale, and what it lacks may be there, until a list completes it", () => {
+  const mirror = new Mirror();
+  mirror.reset([listed]);
+  assert.equal(mirror.isComplete, true);
+  mirror.reset(undefined);
+  assert.equal(mirror.isComplete, false);
+  assert.equal(found(mirror)?.stale, true);
+  const met = { name: "met", uuid: "00000000-0000-4000-8000-000000000001", id: 2 };
+  mirror.meet(met);
+  assert.equal(mirror.find({ kind: "Name", name: "met" })?.stale, true);
+  const fresh = mirror.set(answer, mirror.events(uuid));
+  mirror.meet(listed);
+  assert.deepEqual(found(mirror)?.domain, fresh, "what is known of it stays");
+  const unheard = { ...listed, name: "new", uuid: "00000000-0000-4000-8000-000000000002" };
+  mirror.complete([{ ...listed, id: 9 }, { ...listed, ...met }, unheard]);
+  assert.equal(mirror.isComplete, true);
+  assert.equal(found(mirror)?.stale, true, "it runs as another boot");
+  assert.equal(mirror.find({ kind: "Name", name: "new" })?.stale, true);
+});

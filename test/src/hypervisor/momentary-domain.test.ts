@@ -84,7 +84,7 @@ describe("a momentary domain", () => {
   });
 
   test("is removed where libvirt did not say in time whether it was defined", async () => {
-    const libvirt = new Libvirt({ [define]: new CallTimeoutError(define, 1, true) });
+    const libvirt = new Libvirt({ [define]: new CallTimeoutError(define, 1, Promise.resolve("Answered")) });
     await assert.rejects(
       withMomentaryDomain(libvirt, xml, async () => {}),
       CallTimeoutError,

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
+import { CallHeldError, CallTimeoutError, ConnectionError, LibvirtError } from "libvirt";
 import { AgentSilentError } from "../../../src/hypervisor/agent.ts";
 import { DefinitionError } from "../../../src/hypervisor/definition/definition-error.ts";
+import { DomainHungError } from "../../../src/hypervisor/domain-turns.ts";
 import { DomainXmlError } from "../../../src/hypervisor/domain-xml.ts";
 import { MomentaryDomainError } from "../../../src/hypervisor/momentary-domain.ts";
 import { absenceOf, outcomeOf } from "../../../src/hypervisor/outcome.ts";
@@ -14,8 +15,9 @@ const denied = libvirtError(88);
 const operationDenied = libvirtError(29);
 const busy = libvirtError(68);
 const invalid = libvirtError(55);
-const late = new CallTimeoutError("DOMAIN_CREATE", 1000, true);
-const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, false);
+const late = new CallTimeoutError("DOMAIN_CREATE", 1000, Promise.resolve("Answered"));
+const hanging = { procedure: "DOMAIN_SHUTDOWN_FLAGS", sinceMs: 0 };
+const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, undefined);
 const broken = new ConnectionError("Closed", "the connection was closed", { sent: true });
 const unsent = new ConnectionError("Closed", "the connection was closed");
 
@@ -34,6 +36,8 @@ describe("the outcome of an effect", () => {
     ["loses the domain that it defined for a moment", new MomentaryDomainError("no"), "Refused", undefined],
     ["is not answered in time", late, "Unanswered", undefined],
     ["is not sent in time", queued, "NotSent", undefined],
+    ["is not sent, as too much is unanswered", new CallHeldError(8), "NotSent", undefined],
+    ["is what hangs", new DomainHungError(hanging, hanging.procedure), "Unanswered", undefined],
     ["loses its connection", broken, "Unanswered", undefined],
     ["finds no connection", unsent, "NotSent", undefined],
   ] as const)
@@ -42,6 +46,17 @@ describe("the outcome of an effect", () => {
       const expected = { kind, message: error.message };
       assert.deepEqual(outcome, kind === "Refused" && "code" in error ? { ...expected, cause } : expected);
     });
+
+  test("that meets a domain on which another call hangs is Refused, Busy", async () => {
+    const error = new DomainHungError(hanging, "DOMAIN_SET_METADATA");
+    const { message } = error;
+    assert.match(
+      message,
+      /has not answered DOMAIN_SHUTDOWN_FLAGS about this domain since 1970-01-01T00:00:00Z/,
+    );
+    const refused = { kind: "Refused", message, cause: "Busy" };
+    assert.deepEqual(await outcomeOf(() => Promise.reject(error)), refused);
+  });
 
   test("is no outcome where the program itself is wrong: that is thrown", async () => {
     await assert.rejects(
@@ -66,6 +81,7 @@ describe("a look that fails", () => {
       new MomentaryDomainError("it is gone"),
       "DomainUnreadable",
     ],
+    ["too much is unanswered", new CallHeldError(8), "HypervisorUnreachable"],
     ["something else holds the domain", busy, "DomainUnresponsive"],
     // A session tells when its main connection is back, and of the others that are opened on demand it tells nothing.
     ["the connection is gone", broken, "HypervisorUnreachable"],
@@ -81,10 +97,20 @@ describe("a look that fails", () => {
       assert.ok(absence.retryInMs !== undefined);
     });
 
-  test("because the domain hangs is DomainUnresponsive, and says nothing of what may still be carried out", () => {
+  test("because a call about it is not answered is DomainUnresponsive, and says nothing of what may still be carried out", () => {
     const absence = absenceOf(late, "web");
     assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
     assert.match(absence.message, /not about the domain web: .*did not answer DOMAIN_CREATE within 1 s/);
+  });
+
+  test("because the domain hangs is DomainUnresponsive, and its answer says when to ask again", () => {
+    const error = new DomainHungError(hanging, hanging.procedure);
+    const absence = absenceOf(error, "web");
+    assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
+    assert.ok(
+      absence.message.includes("not about the domain web") && absence.message.includes(error.message),
+    );
+    assert.equal(absence.retryInMs, undefined);
   });
 
   test("by a mistake of the program is thrown", () => {

@@ -91,6 +91,19 @@ test("Some workers are kept for the high priority", async () => {
   assert.deepEqual(started, ["a", "b", "x", "y", "z", "c"]);
 });
 
+test("A flood of one flow delays a key of another by one key, in either priority", async () => {
+  const options = { flowOf: (key: string) => key.split("/")[0] ?? "" };
+  const { queue, clock, started } = worked(1, () => 10, options);
+  for (const priority of ["Normal", "High"] as const) {
+    for (let count = 0; count < 2000; count += 1) queue.add(`flood/${priority}-${count}`, priority);
+    queue.add(`quiet/${priority}`, priority);
+  }
+  await clock.advance(2000 * 10 * 2 + 100);
+  assert.equal(started.indexOf("quiet/High"), 1);
+  assert.equal(started.indexOf("quiet/Normal"), 2000 + 1 + 1);
+  assert.equal(started.length, 4002);
+});
+
 test("A key that comes forward is not worked on twice, nor by two workers", async () => {
   const { queue, clock, started } = worked(2, () => 10);
   for (const key of ["a", "b", "c"]) queue.add(key);

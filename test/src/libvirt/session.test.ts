@@ -199,16 +199,6 @@ describe("listing domains where one call does not do", () => {
     assert.deepEqual((await heard.next("Connected")).domains, expected);
   });
 
-  it("asks for each domain when the one call is not answered in time", async () => {
-    const opened = Connection.open(daemon.uri);
-    await serveNext(
-      rule(procedures.connectGetAllDomainStats, () => undefined),
-      ...oneByOne,
-    );
-    await using connection = await opened;
-    assert.deepEqual(await listDomains(connection, 5), expected);
-  });
-
   it("gives up when the connection is lost meanwhile", async () => {
     const opened = Connection.open(daemon.uri);
     await serveNext(
@@ -345,22 +335,28 @@ describe("a call that waits for nothing", () => {
 describe("a call that waits for a domain", () => {
   const waitsFor = "Domain";
 
-  it("goes over a connection of its own, which is opened once, when it is first needed", async () => {
+  it("has one of the places on two connections until it is answered, also when nobody waits for it any more", async () => {
     await using heard = hear({ maxInFlight: 1 });
     await serveNext();
     await heard.next("Connected");
-    const hanging = [1, 2].map(() =>
-      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor }),
-    );
+    const reset = (timeoutMs: number) =>
+      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor, timeoutMs });
+    const given = assert.rejects(reset(1), { name: "CallTimeoutError", sent: true });
     const second = await daemon.accept();
     await second.open();
     const { serial } = await second.nextCall(procedures.domainReset);
+    await given;
     const asked = heard.session.call(procedures.connectGetHostname, {});
-    await serveNext();
-    await asked;
+    const third = await daemon.accept();
+    await third.open();
+    const later = await third.nextCall(procedures.connectGetHostname);
+    await assert.rejects(reset(1), { name: "CallTimeoutError", sent: false });
+    const last = reset(30_000);
     second.reply(procedures.domainReset, serial, {});
     await second.answer(procedures.domainReset, {});
-    await Promise.all(hanging);
+    await last;
+    third.reply(procedures.connectGetHostname, later.serial, { hostname: "host" });
+    assert.deepEqual(await asked, { hostname: "host" });
   });
 
   it("gets a new connection when the second one was lost or could not be opened", async () => {
@@ -413,6 +409,88 @@ describe("a call that waits for a domain", () => {
     await heard.session.close();
     await rejected;
     await second.ended;
+  });
+});
+
+describe("calls that start and end processes", () => {
+  it("leave places for the others", async () => {
+    await using heard = hear({ maxInFlight: 2 });
+    await serveNext();
+    await heard.next("Connected");
+    const { session } = heard;
+    const start = () =>
+      session.call(procedures.domainCreateWithFlags, { dom, flags: 0 }, { waitsFor: "Power" });
+    const starting = Promise.all([start(), start(), start()]);
+    const second = await daemon.accept();
+    await second.open();
+    const first = await second.nextCall(procedures.domainCreateWithFlags);
+    await second.answer(procedures.domainCreateWithFlags, { dom });
+    const third = await second.nextCall(procedures.domainCreateWithFlags);
+    const asked = session.call(procedures.connectGetHostname, {});
+    await serveNext();
+    assert.deepEqual(await asked, { hostname: "host" });
+    for (const { serial } of [first, third]) second.reply(procedures.domainCreateWithFlags, serial, { dom });
+    await starting;
+  });
+});
+
+describe("a daemon that answers none of its calls", () => {
+  it("is asked nothing more before it answers one, and both is told", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    await using heard = hear({ maxInFlight: 1, keepalive: { intervalMs: 1_000_000 } });
+    await serveNext();
+    await heard.next("Connected");
+    const ask = () => heard.session.call(procedures.connectGetHostname, {}, { timeoutMs: 600_000 });
+    const asked = [ask(), ask()];
+    const clients = [await daemon.accept(), await daemon.accept()];
+    const serials: number[] = [];
+    for (const client of clients) {
+      await client.open();
+      serials.push((await client.nextCall(procedures.connectGetHostname)).serial);
+    }
+    const waiting = assert.rejects(ask(), { name: "CallHeldError", unanswered: 2 });
+    const now = performance.now();
+    context.mock.method(performance, "now", () => now + 6000);
+    context.mock.timers.tick(1000);
+    await waiting;
+    await assert.rejects(ask(), { name: "CallHeldError" });
+    assert.equal((await heard.next("Held")).error.unanswered, 2);
+    clients[0]?.reply(procedures.connectGetHostname, serials[0] ?? 0, { hostname: "host" });
+    await asked[0];
+    await heard.next("Released");
+    clients[1]?.reply(procedures.connectGetHostname, serials[1] ?? 0, { hostname: "host" });
+    await asked[1];
+    // They are said goodbye.
+    for (const client of clients) void client.serve(ordinary);
+  });
+});
+
+describe("a daemon that does not list its domains", () => {
+  it("is connected to all the same, and its list is told when it has answered", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    await using heard = hear({ keepalive: { intervalMs: 1_000_000 } });
+    const lists: number[] = [];
+    const listed = Promise.withResolvers<void>();
+    const main = await serveNext({
+      program: procedures.connectGetAllDomainStats.program,
+      number: procedures.connectGetAllDomainStats.number,
+      answer: async (_client, { serial }) => {
+        lists.push(serial);
+        listed.resolve();
+      },
+    });
+    await listed.promise;
+    context.mock.timers.tick(3000);
+    assert.equal((await heard.next("Connected")).domains, undefined);
+    main.event(events.reboot, { callbackId: 1, dom });
+    await heard.next("Reboot");
+    main.reply(procedures.connectGetAllDomainStats, lists[0] ?? 0, { retStats: [] });
+    await serveNext();
+    const { domains } = await heard.next("Listed");
+    assert.deepEqual(
+      domains.map(({ name }) => name),
+      ["vm", "off"],
+    );
   });
 });
 

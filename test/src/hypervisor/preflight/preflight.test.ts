@@ -45,7 +45,7 @@ describe("a look", () => {
   });
 
   for (const error of [
-    new CallTimeoutError("STORAGE_POOL_LOOKUP_BY_NAME", 30_000, true),
+    new CallTimeoutError("STORAGE_POOL_LOOKUP_BY_NAME", 30_000, Promise.resolve("Answered")),
     new ConnectionError("Disconnected", "gone"),
   ]) {
     test(`that a ${error.name} ends is no finding`, async () => {

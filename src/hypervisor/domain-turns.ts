@@ -1,0 +1,244 @@
+import {
+  CallTimeoutError,
+  ConnectionError,
+  LibvirtError,
+  type Aftermath,
+  type Procedure,
+  type SessionCallOptions,
+} from "libvirt";
+import type { DomainReference } from "../../controller/ports.ts";
+import type { Caller } from "./caller.ts";
+
+/** libvirt answers a look within milliseconds, or holds the domain for something that hangs. */
+const lookTimeoutMs = 5000;
+
+/** A call that was unanswered for so long when its connection was lost may still hang in the daemon. */
+const mayHangMs = 5000;
+
+/**
+ * After what time a domain is asked again whose call was lost with the connection: twice as long each time, as each one
+ * may take a further one of the daemon's few workers.
+ */
+const firstRetryMs = 10_000;
+const longestRetryMs = 600_000;
+
+/**
+ * The kinds of calls that have their turns apart, as one can be answered where another hangs. A look waits for the
+ * domain's lock, an effect for a job on it or for its process too; a process that hangs is ended by cutting its power,
+ * which needs neither of them; and the agent's calls wait for the guest.
+ */
+type Lane = "Look" | "Effect" | "Power" | "Agent";
+
+/** What hangs where a call of a lane is not answered: calls of these lanes would hang with it. */
+const hangWith: Readonly<Record<Lane, readonly Lane[]>> = {
+  Look: ["Look"],
+  Effect: ["Look", "Power", "Effect"],
+  Power: ["Look", "Power"],
+  Agent: ["Look", "Agent"],
+};
+
+/** libvirt does not answer a call about a domain. While that is so, it is not asked for what would hang with it. */
+export class DomainHungError extends Error {
+  /** The procedure that is not answered, such as "DOMAIN_GET_STATE". */
+  readonly procedure: string;
+  /** Whether the call that rejects is of that procedure: what it asks for may still happen. */
+  readonly sent: boolean;
+
+  constructor({ procedure, sinceMs, againMs }: Unanswered, wanted: string) {
+    const again =
+      againMs === undefined
+        ? "it is asked again when it has"
+        : `the connection was lost meanwhile: it is asked again at ${timeOf(againMs)}`;
+    super(`libvirt has not answered ${procedure} about this domain since ${timeOf(sinceMs)}; ${again}`);
+    this.procedure = procedure;
+    this.sent = procedure === wanted;
+  }
+}
+
+/** A call that nobody waits for any more. Times are milliseconds since 1970. */
+interface Unanswered {
+  readonly procedure: string;
+  readonly sinceMs: number;
+  /** When its domain is asked again, as its connection was lost: no answer will tell. */
+  readonly againMs?: number;
+}
+
+interface Turn {
+  /** Resolves when the call under way is over, or given up. */
+  underWay?: Promise<void> | undefined;
+  unanswered?: Unanswered | undefined;
+  /** How many calls in a row were lost with their connections and may still hang. */
+  lost: number;
+  retry?: NodeJS.Timeout | undefined;
+}
+
+type Turns = Map<Lane, Turn>;
+
+/**
+ * The calls about domains, over a session: one at a time for each domain and lane, and none more until it is answered,
+ * however long that takes. So a domain whose lock is held takes one of the daemon's workers, and one whose process hangs
+ * another for what ends it.
+ */
+export class DomainTurns {
+  readonly #session: Caller;
+  readonly #answered: (domain: DomainReference) => void;
+  /** Of the domains that are being asked, or hang. */
+  readonly #domains = new Map<string, Turns>();
+
+  /** `answered` is told which domain can be asked again. */
+  constructor(session: Caller, answered: (domain: DomainReference) => void) {
+    this.#session = session;
+    this.#answered = answered;
+  }
+
+  /**
+   * A caller for what concerns one domain. It rejects as Session.call does, with a DomainHungError
+   * in place of the CallTimeoutError of a call that was sent.
+   */
+  of(domain: DomainReference): Caller {
+    return {
+      call: (procedure, args, options) => this.#call(domain, procedure, args, options ?? {}),
+    };
+  }
+
+  /** libvirt has listed all domains, and so it holds none of them: what was lost of looks does not hang any more. */
+  listed(): void {
+    for (const turns of this.#domains.values()) {
+      const look = turns.get("Look");
+      if (look?.unanswered?.againMs !== undefined) forget(look);
+    }
+  }
+
+  /** Nothing is asked again. */
+  close(): void {
+    for (const turns of this.#domains.values()) for (const { retry } of turns.values()) clearTimeout(retry);
+  }
+
+  async #call<A, R>(
+    domain: DomainReference,
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    options: SessionCallOptions,
+  ): Promise<R> {
+    const lane = laneOf(options);
+    const turns = this.#turnsOf(domain);
+    const turn = turns.get(lane) ?? { lost: 0 };
+    turns.set(lane, turn);
+    rejectHung(turns, lane, procedure.name);
+    while (turn.underWay !== undefined) {
+      // Somebody else may have been given the turn.
+      await turn.underWay;
+      rejectHung(turns, lane, procedure.name);
+    }
+    const over = Promise.withResolvers<void>();
+    turn.underWay = over.promise;
+    const call = { procedure: procedure.name, sinceMs: Date.now() };
+    try {
+      const timeoutMs = lane === "Look" ? lookTimeoutMs : undefined;
+      const result = await this.#session.call(procedure, args, { timeoutMs, ...options });
+      turn.lost = 0;
+      return result;
+    } catch (error) {
+      throw this.#failed({ domain, lane, turn }, call, error);
+    } finally {
+      turn.underWay = undefined;
+      over.resolve();
+      this.#tidyUp(domain);
+    }
+  }
+
+  #failed(
+    { domain, lane, turn }: { domain: DomainReference; lane: Lane; turn: Turn },
+    call: Unanswered,
+    error: unknown,
+  ): unknown {
+    if (error instanceof CallTimeoutError && error.aftermath !== undefined) {
+      turn.unanswered = call;
+      void this.#watch({ domain, lane, turn }, call, error.aftermath);
+      return new DomainHungError(call, call.procedure);
+    }
+    if (error instanceof ConnectionError) {
+      if (error.sent && Date.now() - call.sinceMs >= mayHangMs) this.#lost(domain, turn, call);
+    } else if (error instanceof LibvirtError) turn.lost = 0;
+    return error;
+  }
+
+  async #watch(
+    { domain, lane, turn }: { domain: DomainReference; lane: Lane; turn: Turn },
+    call: Unanswered,
+    aftermath: Promise<Aftermath>,
+  ): Promise<void> {
+    if ((await aftermath) === "Lost") {
+      this.#lost(domain, turn, call);
+      return;
+    }
+    forget(turn);
+    this.#tidyUp(domain);
+    // An agent answers when its guest is off, which an event tells.
+    if (lane !== "Agent") this.#answered(domain);
+  }
+
+  #lost(domain: DomainReference, turn: Turn, call: Unanswered): void {
+    const delayMs = Math.min(firstRetryMs * 2 ** turn.lost, longestRetryMs);
+    turn.lost += 1;
+    turn.unanswered = { ...call, againMs: Date.now() + delayMs };
+    turn.retry = setTimeout(() => {
+      turn.unanswered = undefined;
+      this.#answered(domain);
+    }, delayMs).unref();
+  }
+
+  #turnsOf(domain: DomainReference): Turns {
+    const key = keyOf(domain);
+    const known = this.#domains.get(key);
+    if (known !== undefined) return known;
+    const turns: Turns = new Map();
+    this.#domains.set(key, turns);
+    return turns;
+  }
+
+  /** There may be thousands of domains, of which few are asked anything now. */
+  #tidyUp(domain: DomainReference): void {
+    const isIdle = ({ underWay, unanswered, lost }: Turn) =>
+      underWay === undefined && unanswered === undefined && lost === 0;
+    const key = keyOf(domain);
+    if ([...(this.#domains.get(key)?.values() ?? [])].every(isIdle)) this.#domains.delete(key);
+  }
+}
+
+function forget(turn: Turn): void {
+  clearTimeout(turn.retry);
+  turn.unanswered = undefined;
+  turn.lost = 0;
+}
+
+function keyOf(domain: DomainReference): string {
+  return domain.kind === "UUID" ? domain.uuid : `name ${domain.name}`;
+}
+
+function laneOf({ waitsFor }: SessionCallOptions): Lane {
+  switch (waitsFor) {
+    case undefined:
+      return "Look";
+    case "Power":
+    case "Agent":
+      return waitsFor;
+    case "Domain":
+    case "Storage":
+    case "File":
+      return "Effect";
+    default:
+      return waitsFor satisfies never;
+  }
+}
+
+function rejectHung(turns: Turns, lane: Lane, wanted: string): void {
+  for (const other of hangWith[lane]) {
+    const unanswered = turns.get(other)?.unanswered;
+    if (unanswered !== undefined) throw new DomainHungError(unanswered, wanted);
+  }
+}
+
+function timeOf(epochMs: number): string {
+  return new Date(epochMs).toISOString().replace(/\.\d+/, "");
+}
