@@ -334,8 +334,11 @@ function howItStopped(attempt: Attempt, { reason }: Domain): RestartMethod | und
   return reason === "Destroyed" ? "Hard" : undefined;
 }
 
-/** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
-const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
+/**
+ * Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts,
+ * and when a start fails.
+ */
+const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon", "Failed"]);
 
 /** The running boot reacts again as its configuration says, before the result is told. */
 function release({ id }: Attempt, reason: string, message: string): Verdict {

@@ -161,7 +161,8 @@ export class Reflector<T extends KubernetesObject> {
     do {
       const query = { ...selection, limit: this.#pageSize, continue: page?.continue };
       page = await client.list(type, query, { signal });
-      const current = (listing ??= { seen: new Set(), rewound: this.#isRewound(page.resourceVersion) });
+      const version = page.resourceVersion;
+      const current = (listing ??= { seen: new Set(), version, rewound: this.#isRewound(version) });
       for (const object of page.items) {
         current.seen.add(keyOf(object));
         const kept = this.#trimmed(object);
@@ -178,7 +179,8 @@ export class Reflector<T extends KubernetesObject> {
 
   /**
    * After a lost connection, asks how far the API server is. One that is behind us has had a backup
-   * restored, and would silently tell nothing until its versions have caught up with ours.
+   * restored, and would silently tell nothing until its versions have caught up with ours. One that does
+   * not answer is listed anew as soon as it does.
    */
   async #verify(signal: AbortSignal): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
@@ -244,6 +246,9 @@ export class Reflector<T extends KubernetesObject> {
       const lost = error instanceof ApiError && error.expired;
       this.#next = lost || this.#fruitless >= FRUITLESS_WATCHES ? "List" : "Verify";
       if (this.#next === "List") this.#fruitless = 0;
+    } else if (this.#next === "Verify") {
+      // It was away, for as long as a restore takes: the versions of a backup may be past ours by now.
+      this.#next = "List";
     } else if (error instanceof MalformedResponseError && error.problem === "TooLarge") {
       this.#pageSize = Math.max(1, Math.floor(this.#pageSize / 4));
     }

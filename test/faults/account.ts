@@ -100,8 +100,12 @@ export function judge(account: Account, { ends, inPlace, results }: Expectation)
   return faults;
 }
 
-/** Whether a fault ended the boot that the request had led to. */
-function isNewBootEnded({ heard, requestedAtMs, bootEndedAtMs }: Account): boolean {
+/** Whether a fault ended the boot that the request had led to: it may not have come to tell of itself. */
+export function isNewBootEnded({
+  heard,
+  requestedAtMs,
+  bootEndedAtMs,
+}: Pick<Account, "heard" | "requestedAtMs" | "bootEndedAtMs">): boolean {
   if (bootEndedAtMs === undefined) return false;
   return heard.some(
     ({ what, atMs }) => what.startsWith("Started") && atMs >= requestedAtMs && atMs < bootEndedAtMs,

@@ -8,7 +8,7 @@ import { failpointFiles } from "../../src/failpoints.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { launchController, type ControllerProcess } from "../support/controller.ts";
 import { armDirectory, isReached, type AtHand, type Injection } from "./injection.ts";
-import { judge, startDelayMs, type Account, type Fault } from "./account.ts";
+import { isNewBootEnded, judge, startDelayMs, type Account, type Fault } from "./account.ts";
 import type { Path } from "./paths.ts";
 import type { Passage, Passages } from "./points.ts";
 import type { Place } from "./place.ts";
@@ -74,18 +74,18 @@ export async function performCase(
     await keeper.calm();
     const isAtRest = isServed && (await resources.comesTo(key, isSettled, signal));
     await keeper.end(isServed);
+    const seen = { requestedAtMs, heard: [...witness.heard(name)], bootEndedAtMs: keeper.bootEndedAtMs };
+    const tellsBoots = isServed && !isNewBootEnded(seen);
     const account: Account = {
-      requestedAtMs,
-      heard: [...witness.heard(name)],
+      ...seen,
       resource: await resources.read(key),
       isServed,
       isAtRest,
       // One that did not come up has told of no boot in time.
-      boots: isServed ? await path.boots?.(name, place).catch(() => []) : undefined,
+      boots: tellsBoots ? await path.boots?.(name, place).catch(() => []) : undefined,
       runs: (await witness.find(name))?.id !== undefined,
       readyAgainAtMs: keeper.readyAgainAtMs,
       isMethodLost: blow?.injection.needsBackup === true && blow.injection.endsController === true,
-      bootEndedAtMs: keeper.bootEndedAtMs,
     };
     return {
       struck: keeper.struck,

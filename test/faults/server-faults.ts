@@ -1,8 +1,9 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../support/run.ts";
+import { setTimeout as delay } from "node:timers/promises";
 import type { ApiServer } from "../support/apiserver.ts";
 import type { Libvirtd } from "../support/libvirtd.ts";
+import { run } from "../support/run.ts";
 import type { Supervised } from "../support/supervised.ts";
 
 /** Ends a fault. */
@@ -19,10 +20,12 @@ export async function killed(server: Server): Promise<Undo> {
 }
 
 /** Kills the API server and leaves etcd running. The undo resolves when it is ready again. */
-export async function apiServerKilled({ apiServer, startApiServer }: ApiServer): Promise<Undo> {
-  await apiServer.signal("KILL");
-  await apiServer.exited();
-  return startApiServer;
+export async function apiServerKilled(api: ApiServer): Promise<Undo> {
+  return killed({
+    signal: (name) => api.apiServer.signal(name),
+    exited: () => api.apiServer.exited(),
+    start: () => api.startApiServer(),
+  });
 }
 
 /** Lets a server stand still; the undo lets it go on. */
@@ -54,9 +57,14 @@ export async function saveStuck(libvirtd: Libvirtd, guest: string): Promise<Undo
   await run("mkfifo", [path]);
   // Open at both ends, so that libvirt can open it as well; nobody ever reads.
   const fifo = await open(path, "r+");
+  const over = new AbortController();
   // It fails when it is broken off, and where the guest is off.
-  const save = libvirtd.virsh("save", guest, path).catch(() => {});
-  await Promise.race([save, saveBegan(libvirtd, guest)]);
+  const save = libvirtd
+    .virsh("save", guest, path)
+    .catch(() => {})
+    .finally(() => over.abort());
+  // libvirt has no event for the beginning of a job: one asks.
+  while (!over.signal.aborted && !(await isSaved(libvirtd, guest))) await delay(20);
   return async () => {
     await libvirtd.virsh("domjobabort", guest).catch(() => {});
     await fifo.close();
@@ -64,12 +72,9 @@ export async function saveStuck(libvirtd: Libvirtd, guest: string): Promise<Undo
   };
 }
 
-/** libvirt has no event for the beginning of a job: one asks. */
-async function saveBegan(libvirtd: Libvirtd, guest: string): Promise<void> {
-  for (;;) {
-    const job = await libvirtd.virsh("domjobinfo", guest).catch(() => "");
-    if (/Operation: *Save/.test(job)) return;
-  }
+async function isSaved(libvirtd: Libvirtd, guest: string): Promise<boolean> {
+  const job = await libvirtd.virsh("domjobinfo", guest).catch(() => "");
+  return /Operation: *Save/.test(job);
 }
 
 /** The host loses its power and comes up again: no guest runs, and nothing is known of those that did. */
