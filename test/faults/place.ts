@@ -171,6 +171,9 @@ export class Place implements AsyncDisposable {
   }
 }
 
+/** A start that nobody told of. */
+const startedUnheard = "Started Unheard";
+
 /**
  * A session of the runner's own that hears of domains what libvirt tells everybody. libvirt's test driver forgets its
  * domains once nobody is connected: this keeps them.
@@ -216,14 +219,17 @@ export class Witness {
     return heard;
   }
 
-  /** A start that nobody could tell of. */
+  /** It runs, and was last heard to have stopped. */
   #noteRunning(name: string): void {
     const last = this.heard(name).findLast(({ what }) => /^(Started|Stopped)/.test(what));
-    if (last?.what.startsWith("Stopped") === true) this.#note(name, "Started Unheard", performance.now());
+    if (last?.what.startsWith("Stopped") === true) this.#note(name, startedUnheard, performance.now());
   }
 
   #note(name: string, what: string, atMs: number): void {
-    this.heard(name).push({ what, atMs });
+    const heard = this.heard(name);
+    // Its event may only have been late.
+    if (what.startsWith("Started") && heard.at(-1)?.what === startedUnheard) heard.pop();
+    heard.push({ what, atMs });
     this.#change.resolve();
     this.#change = Promise.withResolvers();
   }
