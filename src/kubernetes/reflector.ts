@@ -74,6 +74,8 @@ export class Reflector<T extends KubernetesObject> {
   #running = false;
   #fruitless = 0;
   #pageSize: number;
+  /** Ends the watch that is open now. */
+  #renewal = new AbortController();
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -119,6 +121,11 @@ export class Reflector<T extends KubernetesObject> {
    */
   accept(object: T): boolean {
     return this.#cache.accept(object);
+  }
+
+  /** Lists anew at once: what the API server has is not what it has told. Does nothing where it is not watched. */
+  relist(): void {
+    this.#renewal.abort();
   }
 
   /** Lists and watches until the signal aborts; then resolves. Once per reflector. */
@@ -193,6 +200,8 @@ export class Reflector<T extends KubernetesObject> {
     const { client, type, namespace, labelSelector, fieldSelector, inactivityMs, watchSeconds } =
       this.#options;
     const openedAtMs = this.#clock.now();
+    const renewal = new AbortController();
+    this.#renewal = renewal;
     const events = watch(client, type, {
       namespace,
       labelSelector,
@@ -205,10 +214,13 @@ export class Reflector<T extends KubernetesObject> {
         this.#call(() => this.#options.onWatch?.());
       },
       clock: this.#clock,
-      signal,
+      signal: AbortSignal.any([signal, renewal.signal]),
     });
     try {
       for await (const event of events) this.#told(event);
+    } catch (error) {
+      if (signal.aborted || !renewal.signal.aborted) throw error;
+      this.#next = "List";
     } finally {
       if (this.#watching && this.#clock.now() - openedAtMs >= SHORT_LIVED_MS) this.#backoff.reset();
       this.#watching = false;
