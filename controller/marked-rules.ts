@@ -345,8 +345,11 @@ function wasFoundGone(attempt: Attempt, domain: Domain): boolean {
   return domain.reason === "Crashed" && isAsked && endOfOldBoot(attempt, domain) === undefined;
 }
 
-/** Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts. */
-const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon"]);
+/**
+ * Reasons of an inactive domain whose guest may have shut down itself; libvirtd forgets the reason when it restarts,
+ * and when a start fails.
+ */
+const gentleReasons = new Set(["Shutdown", "Unknown", "Daemon", "Failed"]);
 
 /** The running boot reacts again as its configuration says, before the result is told. */
 function release({ id }: Attempt, reason: string, message: string): Verdict {

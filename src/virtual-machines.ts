@@ -62,6 +62,12 @@ interface StatusWrite {
 const mostWrites = 6;
 
 /**
+ * A watch tells within this time of what a status write was refused for. Where it does not, it follows a history that a
+ * restored backup has undone, which a process that stood still meanwhile has not noticed.
+ */
+const conflictLastsMs = 2000;
+
+/**
  * The controller's resources over the API server: a watched copy of them and of the ConfigMaps with their definitions,
  * one status write at a time for each, and a queue that a change, a conflict or a failed write puts the key on.
  */
@@ -72,6 +78,8 @@ export class ApiVirtualMachines implements VirtualMachines {
   /** What is wrong with the reading, under its own name, and with the status of each key. */
   readonly #problems = new Problems();
   readonly #writing = new Map<Key, Promise<void>>();
+  /** The version of a resource for which a status write was refused, and since when. */
+  readonly #conflicts = new Map<Key, { version: string | undefined; sinceMs: number }>();
   /** What is to be written, one status a key; a newer one has the place of the one that waited. */
   readonly #waiting = new Map<Key, StatusWrite>();
   /** The keys of those that no earlier one of their key holds up, the namespaces by turns. */
@@ -221,6 +229,7 @@ export class ApiVirtualMachines implements VirtualMachines {
         status,
         { fieldManager: "warmboot" },
       );
+      this.#noteConflict(key, outcome.kind === "Conflict" ? virtualMachine : undefined);
       return this.#taken(key, outcome);
     } catch (error) {
       const retryInMs = error instanceof ApiError ? error.retryAfterMs : undefined;
@@ -270,6 +279,18 @@ export class ApiVirtualMachines implements VirtualMachines {
         return undefined;
       default:
         return outcome satisfies never;
+    }
+  }
+
+  #noteConflict(key: Key, refused: VirtualMachine | undefined): void {
+    const version = refused?.metadata.resourceVersion;
+    const before = this.#conflicts.get(key);
+    if (refused === undefined) this.#conflicts.delete(key);
+    else if (before === undefined || before.version !== version)
+      this.#conflicts.set(key, { version, sinceMs: performance.now() });
+    else if (performance.now() - before.sinceMs >= conflictLastsMs) {
+      this.#conflicts.delete(key);
+      this.#reflector.relist();
     }
   }
 

@@ -5,6 +5,8 @@ import type { Domain, DomainReference, Instant } from "../../controller/ports.ts
 /** A domain as the mirror has it. */
 interface Entry {
   readonly domain: Domain;
+  /** Whether it was running when it was last heard of, by an event or an answer. */
+  readonly isOn: boolean;
   /** How many events have come about it. */
   readonly events: number;
   /** How many of them had come when the hypervisor was asked for what `domain` says. */
@@ -63,7 +65,7 @@ export class Mirror {
       if (id !== undefined) domain.agent = agent;
       // Most domains have no agent, and nothing new to tell of it.
       const knowsAgent = domain.agent === undefined;
-      this.#put({ domain, events: 0, eventsSeen: 0, knowsAgent });
+      this.#put({ domain, isOn: id !== undefined, events: 0, eventsSeen: 0, knowsAgent });
     }
   }
 
@@ -111,8 +113,12 @@ export class Mirror {
     const domain: Domain = { uuid, state: "NoState", reason: "Unknown", ...known, name, connection };
     let knowsAgent = entry?.knowsAgent ?? true;
     if (event.type === "Reboot" && !isWithinBurst(domain.lastReboot, at)) domain.lastReboot = at;
+    let isOn = entry?.isOn ?? true;
+    if (event.type === "Lifecycle" && event.event === "Started") isOn = true;
     if (event.type === "Lifecycle" && event.event === "Stopped") {
-      domain.lastStop = at;
+      // A start that fails is told as a stop, too; the guest has been off since the one before.
+      if (isOn || event.detail !== "Failed") domain.lastStop = at;
+      isOn = false;
       domain.agent = undefined;
     }
     if (event.type === "Lifecycle" && event.event === "Defined") domain.lastDefined = at;
@@ -120,7 +126,7 @@ export class Mirror {
       domain.agent = event.state;
       knowsAgent = true;
     }
-    this.#put({ domain, events: this.events(uuid) + 1, eventsSeen: 0, knowsAgent });
+    this.#put({ domain, isOn, events: this.events(uuid) + 1, eventsSeen: 0, knowsAgent });
   }
 
   /** How many events have come about a domain: remember it before you ask, and give it to `set`. */
@@ -141,7 +147,8 @@ export class Mirror {
     const domain: Domain = { ...answer, ...momentsOf(entry?.domain), connection: this.#connection };
     domain.agent = domain.id === undefined ? undefined : agent;
     const knowsAgent = toldOfAgent === true || (entry?.knowsAgent ?? true);
-    this.#put({ domain, events, eventsSeen: eventsBefore, knowsAgent });
+    const isOn = isOvertaken ? (entry?.isOn ?? true) : domain.id !== undefined;
+    this.#put({ domain, isOn, events, eventsSeen: eventsBefore, knowsAgent });
     return domain;
   }
 
@@ -170,7 +177,8 @@ export class Mirror {
   }
 
   #putStale(domain: Domain): void {
-    this.#put({ domain, events: 1, eventsSeen: 0, knowsAgent: domain.agent === undefined });
+    const isOn = domain.id !== undefined;
+    this.#put({ domain, isOn, events: 1, eventsSeen: 0, knowsAgent: domain.agent === undefined });
   }
 
   #put(entry: Entry): void {

@@ -11,7 +11,9 @@ export type ObjectEvent<T> =
 export interface Listing {
   /** The keys that it has shown so far, whether or not the objects could be used. */
   readonly seen: Set<string>;
-  /** The API server's data is older than what is known, after a backup was restored: believe it all the same. */
+  /** How far the API server's data had come when it was listed. */
+  readonly version: string;
+  /** That is less than what is known, after a backup was restored: believe it all the same. */
   readonly rewound: boolean;
 }
 
@@ -55,9 +57,14 @@ export class ObjectCache<T extends KubernetesObject> {
     this.#observe({ type: "Deleted", object: last ?? known });
   }
 
-  /** Takes over one object of a list. */
-  putListed(object: T, listing: Listing): void {
-    this.#put(object, listing.rewound ? isOther : isNewer);
+  /**
+   * Takes over one object of a list. What is known that is no newer than the list, and differs, comes from before a
+   * restored backup whose versions have caught up since; what is newer is one's own write, which the list has not seen.
+   */
+  putListed(object: T, { version, rewound }: Listing): void {
+    this.#put(object, (listed, known) =>
+      rewound || !isLater(known, version) ? isOther(listed, known) : isNewer(listed, known),
+    );
   }
 
   /** The list is complete: whatever it did not show is gone. */
@@ -105,8 +112,10 @@ function isOther(object: KubernetesObject, known: KubernetesObject): boolean {
 }
 
 function isNewer(object: KubernetesObject, known: KubernetesObject): boolean {
-  const { resourceVersion } = object.metadata;
-  const { resourceVersion: knownVersion } = known.metadata;
-  if (resourceVersion === undefined || knownVersion === undefined) return true;
-  return compareResourceVersions(resourceVersion, knownVersion) > 0;
+  const { resourceVersion } = known.metadata;
+  return resourceVersion === undefined || isLater(object, resourceVersion);
+}
+
+function isLater({ metadata: { resourceVersion } }: KubernetesObject, version: string): boolean {
+  return resourceVersion === undefined || compareResourceVersions(resourceVersion, version) > 0;
 }

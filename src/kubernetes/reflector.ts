@@ -74,6 +74,8 @@ export class Reflector<T extends KubernetesObject> {
   #running = false;
   #fruitless = 0;
   #pageSize: number;
+  /** Ends the watch that is open now. */
+  #renewal = new AbortController();
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -121,6 +123,11 @@ export class Reflector<T extends KubernetesObject> {
     return this.#cache.accept(object);
   }
 
+  /** Lists anew at once: what the API server has is not what it has told. Does nothing where it is not watched. */
+  relist(): void {
+    this.#renewal.abort();
+  }
+
   /** Lists and watches until the signal aborts; then resolves. Once per reflector. */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#running) throw new Error("this reflector is running already");
@@ -161,7 +168,8 @@ export class Reflector<T extends KubernetesObject> {
     do {
       const query = { ...selection, limit: this.#pageSize, continue: page?.continue };
       page = await client.list(type, query, { signal });
-      const current = (listing ??= { seen: new Set(), rewound: this.#isRewound(page.resourceVersion) });
+      const version = page.resourceVersion;
+      const current = (listing ??= { seen: new Set(), version, rewound: this.#isRewound(version) });
       for (const object of page.items) {
         current.seen.add(keyOf(object));
         const kept = this.#trimmed(object);
@@ -178,7 +186,8 @@ export class Reflector<T extends KubernetesObject> {
 
   /**
    * After a lost connection, asks how far the API server is. One that is behind us has had a backup
-   * restored, and would silently tell nothing until its versions have caught up with ours.
+   * restored, and would silently tell nothing until its versions have caught up with ours. One that does
+   * not answer is listed anew as soon as it does.
    */
   async #verify(signal: AbortSignal): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
@@ -191,6 +200,8 @@ export class Reflector<T extends KubernetesObject> {
     const { client, type, namespace, labelSelector, fieldSelector, inactivityMs, watchSeconds } =
       this.#options;
     const openedAtMs = this.#clock.now();
+    const renewal = new AbortController();
+    this.#renewal = renewal;
     const events = watch(client, type, {
       namespace,
       labelSelector,
@@ -203,10 +214,13 @@ export class Reflector<T extends KubernetesObject> {
         this.#call(() => this.#options.onWatch?.());
       },
       clock: this.#clock,
-      signal,
+      signal: AbortSignal.any([signal, renewal.signal]),
     });
     try {
       for await (const event of events) this.#told(event);
+    } catch (error) {
+      if (signal.aborted || !renewal.signal.aborted) throw error;
+      this.#next = "List";
     } finally {
       if (this.#watching && this.#clock.now() - openedAtMs >= SHORT_LIVED_MS) this.#backoff.reset();
       this.#watching = false;
@@ -244,6 +258,9 @@ export class Reflector<T extends KubernetesObject> {
       const lost = error instanceof ApiError && error.expired;
       this.#next = lost || this.#fruitless >= FRUITLESS_WATCHES ? "List" : "Verify";
       if (this.#next === "List") this.#fruitless = 0;
+    } else if (this.#next === "Verify") {
+      // It was away, for as long as a restore takes: the versions of a backup may be past ours by now.
+      this.#next = "List";
     } else if (error instanceof MalformedResponseError && error.problem === "TooLarge") {
       this.#pageSize = Math.max(1, Math.floor(this.#pageSize / 4));
     }

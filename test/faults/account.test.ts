@@ -7,8 +7,14 @@ const cold: Expectation = { ends: 1, inPlace: false, results: ["Succeeded"], sta
 const fromOff: Expectation = { ...cold, ends: 0 };
 const inPlace: Expectation = { ...cold, inPlace: true, results: ["Succeeded", "Unverified"] };
 
+const running = { uuid: "4dea22b3-1d52-4d8e-a8b1-0e5f3c4b8a11", id: 2, state: "Running", reason: "Booted" };
+const off = { uuid: running.uuid, state: "Shutoff", reason: "Crashed" };
+
 /** What is told of a request of generation 1 that was served, or of another. */
-function resource(record: object = {}, records = 1) {
+function resource(
+  record: object = {},
+  { records = 1, domain = running }: { records?: number; domain?: object } = {},
+) {
   const time = "2026-01-01T00:00:00Z";
   const request = { restartGeneration: 1, requestedAt: time };
   const restart = {
@@ -26,7 +32,11 @@ function resource(record: object = {}, records = 1) {
   const parsed = parseVirtualMachine({
     metadata: { ...metadata, creationTimestamp: time },
     spec: { restartGeneration: 1 },
-    status: { lastRestart: restart, history: Array.from({ length: records }, () => restart) },
+    status: {
+      domain,
+      lastRestart: restart,
+      history: Array.from({ length: records }, () => restart),
+    },
   });
   if (parsed.kind === "Invalid") throw new Error(parsed.message);
   return parsed.virtualMachine;
@@ -35,9 +45,18 @@ function resource(record: object = {}, records = 1) {
 /** An account of a restart in good order, but for what is given. */
 function account(what: string[], changes: Partial<Account> = {}): Account {
   const heard = what.map((one, index) => ({ what: one, atMs: 1000 + index * 10 }));
-  return { requestedAtMs: 1000, heard, resource: resource(), isServed: true, runs: true, ...changes };
+  return {
+    requestedAtMs: 1000,
+    heard,
+    resource: resource(),
+    isServed: true,
+    isAtRest: true,
+    runs: true,
+    ...changes,
+  };
 }
 
+const began = ["Started Booted"];
 const cycle = ["Stopped Destroyed", "Started Booted"];
 const cases: [sentence: string, account: Account, expectation: Expectation, faults: Fault[]][] = [
   ["a power cycle that is told as one", account(cycle), cold, []],
@@ -61,13 +80,56 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
     cold,
     [],
   ],
-  ["a guest that is off", account(["Stopped Destroyed"], { runs: false }), cold, ["left off", "lost"]],
+  [
+    "a guest that is off",
+    account(["Stopped Destroyed"], { runs: false, resource: resource({}, { domain: off }) }),
+    cold,
+    ["left off", "lost"],
+  ],
+  ["a status that says otherwise", account(cycle, { runs: false }), cold, ["left off", "told wrong"]],
+  ["a status that never comes to rest", account(cycle, { isAtRest: false }), cold, ["told wrong"]],
+  [
+    "a guest that a fault killed, and that was started",
+    account([...began, "Stopped Failed", "Started Booted"], {
+      bootEndedAtMs: 1015,
+      requestedAtMs: 1005,
+      resource: resource({ method: "Start" }),
+    }),
+    cold,
+    [],
+  ],
+  [
+    "a new boot that a fault killed, and that is off since",
+    account([...began, ...cycle, "Stopped Failed"], {
+      bootEndedAtMs: 1025,
+      requestedAtMs: 1005,
+      runs: false,
+      resource: resource({}, { domain: off }),
+    }),
+    cold,
+    [],
+  ],
+  [
+    "a new boot that is off, and that nothing has killed",
+    account([...began, ...cycle, "Stopped Failed"], {
+      requestedAtMs: 1005,
+      runs: false,
+      resource: resource({}, { domain: off }),
+    }),
+    cold,
+    ["doubled", "left off", "lost"],
+  ],
   ["a boot that only the guest knows of", account(cycle, { boots: ["a", "b", "c"] }), cold, ["doubled"]],
   ["a guest that does not come up again", account(cycle, { boots: [] }), cold, ["left off"]],
   ["a request without a result", account(cycle, { isServed: false }), cold, ["lost"]],
   ["a success without a restart", account([]), cold, ["lost", "told wrong"]],
   ["a failure", account(cycle, { resource: resource({ result: "Failed" }) }), cold, ["told wrong"]],
-  ["a result that is told twice", account(cycle, { resource: resource({}, 2) }), cold, ["told wrong"]],
+  [
+    "a result that is told twice",
+    account(cycle, { resource: resource({}, { records: 2 }) }),
+    cold,
+    ["told wrong"],
+  ],
   ["another method than libvirt's", account(["Stopped Shutdown", "Started Booted"]), cold, ["told wrong"]],
   [
     "a result of another request",

@@ -1,12 +1,14 @@
 import { mkdirSync, readFileSync, watch } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { CreateFlag, DefineFlag, procedures } from "libvirt";
+import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { failpointFiles } from "../../src/failpoints.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { launchController, type ControllerProcess } from "../support/controller.ts";
-import { armDirectory, isReached, type Injection } from "./injection.ts";
-import { judge, startDelayMs, type Account, type Fault } from "./account.ts";
+import { armDirectory, isReached, type AtHand, type Injection } from "./injection.ts";
+import { isNewBootEnded, judge, startDelayMs, type Account, type Fault } from "./account.ts";
 import type { Path } from "./paths.ts";
 import type { Passage, Passages } from "./points.ts";
 import type { Place } from "./place.ts";
@@ -56,33 +58,34 @@ export async function performCase(
   await defineDomain(place, path, name);
   const key = await resources.create(namespace, name, path.spec);
   const signal = AbortSignal.timeout(withinMs);
-  const keeper = new Keeper({ ...parts, place, path, name, blow });
+  const keeper = new Keeper({ ...parts, place, path, name, key, blow, signal });
   try {
     await resources.until(key, ({ status }) => status.observedRestartGeneration !== undefined, signal);
     await path.disturb?.(name, place);
+    if (blow?.injection.needsBackup === true) keeper.backup = await parts.api.backUp();
     const beforeRequest = keeper.passages().length;
     const requestedAtMs = performance.now();
-    const spec = { ...path.requestSpec?.(name), restartGeneration: 1 };
-    await resources.changeSpec(namespace, name, spec);
-    const isServed = await resources.until(
-      key,
-      ({ status }) => status.observedRestartGeneration === 1,
-      signal,
-    );
-    if (isServed !== undefined && path.afterwards !== undefined) {
+    await keeper.request();
+    const isServed = (await keeper.served()) !== undefined;
+    if (isServed && path.afterwards !== undefined) {
       await path.afterwards.happens(name, place);
       await resources.until(key, path.afterwards.until, signal);
     }
-    await keeper.end(isServed !== undefined);
+    await keeper.calm();
+    const isAtRest = isServed && (await resources.comesTo(key, isSettled, signal));
+    await keeper.end(isServed);
+    const seen = { requestedAtMs, heard: [...witness.heard(name)], bootEndedAtMs: keeper.bootEndedAtMs };
+    const tellsBoots = isServed && !isNewBootEnded(seen);
     const account: Account = {
-      requestedAtMs,
-      heard: [...witness.heard(name)],
+      ...seen,
       resource: await resources.read(key),
-      isServed: isServed !== undefined,
+      isServed,
+      isAtRest,
       // One that did not come up has told of no boot in time.
-      boots: isServed && (await path.boots?.(name, place).catch(() => [])),
+      boots: tellsBoots ? await path.boots?.(name, place).catch(() => []) : undefined,
       runs: (await witness.find(name))?.id !== undefined,
       readyAgainAtMs: keeper.readyAgainAtMs,
+      isMethodLost: blow?.injection.needsBackup === true && blow.injection.endsController === true,
     };
     return {
       struck: keeper.struck,
@@ -98,6 +101,16 @@ export async function performCase(
     await place.clear(path.driver);
     await path.cleanUp?.(name, place);
   }
+}
+
+/** The request has ended, nothing is under way, and the status is about the newest spec. */
+function isSettled({ metadata, status }: VirtualMachine): boolean {
+  return (
+    status.observedRestartGeneration === 1 &&
+    status.observedGeneration === metadata.generation &&
+    status.attempt === undefined &&
+    status.conditions?.some(({ type }) => type === "Reconciling") === false
+  );
 }
 
 async function defineDomain(place: Place, { driver, xml, runs, ready }: Path, name: string): Promise<void> {
@@ -117,7 +130,10 @@ interface Keeping extends Parts {
   place: Place;
   path: Path;
   name: string;
+  key: string;
   blow: Blow | undefined;
+  /** Aborts when the case's time is up. */
+  signal: AbortSignal;
 }
 
 /** Keeps a controller running: the first one has the failpoint, and whatever comes after it has none. */
@@ -128,6 +144,10 @@ class Keeper {
   #current: ControllerProcess;
   #meanwhile: Promise<void> | undefined;
   readyAgainAtMs: number | undefined;
+  /** When the fault ended the guest's boot, if it did. */
+  bootEndedAtMs: number | undefined;
+  /** Where the backup from before the request is. */
+  backup = "";
 
   constructor(keeping: Keeping) {
     this.#keeping = keeping;
@@ -176,14 +196,50 @@ class Keeper {
   #strike(): void {
     const { blow, api, place, path, name } = this.#keeping;
     if (this.#meanwhile !== undefined || !this.struck || blow === undefined) return;
-    const { verb, meanwhile } = blow.injection;
+    const { injection } = blow;
+    const { verb } = injection;
     if (verb === "kill") return;
-    const [process_, go] = [this.#current, join(this.#directory, failpointFiles.go)];
+    const { pid } = this.#current;
+    const parts: AtHand = {
+      api,
+      libvirtd: place.libvirtd,
+      virsh: virshOf(place, path),
+      name,
+      controllerPid: pid,
+      backup: this.backup,
+      request: () => this.request(),
+      served: () => this.served(),
+    };
     this.#meanwhile = (async () => {
-      await meanwhile?.({ api, libvirtd: place.libvirtd, virsh: virshOf(place, path), name });
-      if (verb === "stop") process.kill(process_.pid, "SIGCONT");
-      else await writeFile(go, "");
+      const undo = await injection.meanwhile?.(parts);
+      if (injection.endsBoot === true) this.bootEndedAtMs = performance.now();
+      if (verb === "stop") process.kill(pid, "SIGCONT");
+      // A process that is gone opens no FIFO.
+      else if (injection.endsController !== true)
+        await writeFile(join(this.#directory, failpointFiles.go), "");
+      // The time itself is the fault: nothing tells of its end.
+      if (injection.lastsMs !== undefined) await delay(injection.lastsMs);
+      if (typeof undo === "function") await undo();
+      await injection.afterwards?.(parts);
     })();
+  }
+
+  /** Requests a restart, or does so again where that has been forgotten. */
+  async request(): Promise<void> {
+    const { place, path, name } = this.#keeping;
+    const spec = { ...path.requestSpec?.(name), restartGeneration: 1 };
+    await place.resources.changeSpec(place.namespace, name, spec);
+  }
+
+  /** Resolves once the request is served; to undefined where that takes too long. */
+  async served(): Promise<VirtualMachine | undefined> {
+    const { place, key, signal } = this.#keeping;
+    return place.resources.until(key, ({ status }) => status.observedRestartGeneration === 1, signal);
+  }
+
+  /** Resolves once the fault is over, if one has begun. */
+  async calm(): Promise<void> {
+    await this.#meanwhile;
   }
 
   async #follow(): Promise<void> {

@@ -2,18 +2,21 @@
  * Takes machines through every path of the controller and lets its process die, or worse, at every point of each; then
  * looks from outside whether anything was lost, doubled or left off. Prints a table.
  *
- *     npm run faults -- [--path soft,hard] [--point NAME[#PASSAGE]] [--fault kill,...] [--all] [--sample N --seed S]
+ *     npm run faults -- [--path soft,hard] [--point NAME[#PASSAGE],...] [--fault kill,...] [--all] [--sample N --seed S]
  *                       [--stops] [--workers N] [--list] [--trace]
  *
  * --list prints the points of each path. --stops lets the process stand still for 20, 35 and 75 s where that matters.
- * Other faults than these and kill: libvirtd-kill, libvirtd-restart, api-kill, api-restart, other-start (by virsh) while the process
- * waits there. An interruption prints what there is so far.
+ * Other faults than these and kill come while the process waits there: other-start (by virsh); libvirtd-kill,
+ * libvirtd-restart, libvirtd-stop-20, libvirtd-stop-40; qemu-kill, qemu-stop, stuck-save, run-full, etc-full, host-reboot;
+ * api-kill, api-restart, api-stop, etcd-kill, etcd-stop, etcd-restore, etcd-restore-kill, etcd-rewind. An interruption
+ * prints what there is so far.
  */
 import { parseArgs } from "node:util";
 import { onInterruption } from "../support/interruption.ts";
+import type { Driver } from "../support/libvirtd.ts";
 import { toStderr } from "../support/report.ts";
 import { setUp } from "../support/setup.ts";
-import { injections, type Injection } from "./injection.ts";
+import { injections, suits, type Injection } from "./injection.ts";
 import { Matrix, type Job, type Result } from "./matrix.ts";
 import { paths, type Path } from "./paths.ts";
 import {
@@ -93,8 +96,10 @@ function jobsOf({ path, outcome }: Result): Job[] {
 /** A point that is named is tried at each of its passages, or at the one that is named. */
 function passagesOf(path: Path, passages: Passages): Passage[] {
   const { point, all } = values;
-  if (point !== undefined)
-    return passages.all.filter((passage) => passage === point || pointOf(passage) === point);
+  if (point !== undefined) {
+    const points = point.split(",");
+    return passages.all.filter((passage) => points.includes(passage) || points.includes(pointOf(passage)));
+  }
   if (all) return [...passages.all];
   if (values.stops) return standstillPassages(passages);
   return path === chosenPaths[0]
@@ -102,8 +107,8 @@ function passagesOf(path: Path, passages: Passages): Passage[] {
     : chosenPassages(passages);
 }
 
-function suited(driver: string): Injection[] {
-  return faults.filter(({ endsLibvirtd }) => endsLibvirtd !== true || driver === "qemu");
+function suited(driver: Driver): Injection[] {
+  return faults.filter((fault) => suits(fault, driver));
 }
 
 function chosen<T extends { name: string }>(names: string | undefined, all: readonly T[], what: string): T[] {

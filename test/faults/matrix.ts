@@ -23,12 +23,14 @@ export interface Result extends Job {
 /** One API server for all cases, and as many places as cases happen at once. */
 export class Matrix implements AsyncDisposable {
   readonly #parts: Parts;
-  readonly #places: readonly Place[];
+  /** Those in which no case happens now. */
+  readonly #free: Place[];
+  readonly #waiting: ((place: Place) => void)[] = [];
   readonly #undo: AsyncDisposableStack;
 
   private constructor(parts: Parts, places: readonly Place[], undo: AsyncDisposableStack) {
     this.#parts = parts;
-    this.#places = places;
+    this.#free = [...places];
     this.#undo = undo;
   }
 
@@ -51,18 +53,25 @@ export class Matrix implements AsyncDisposable {
 
   /** Performs the jobs, several at once, and tells of each when it has ended. */
   async perform(jobs: readonly Job[], told: (result: Result) => void = () => {}): Promise<Result[]> {
-    const waiting = [...jobs];
-    const results: Result[] = [];
-    await Promise.all(
-      this.#places.map(async (place) => {
-        for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
-          const result = { ...job, outcome: await performCase(this.#parts, place, job.path, job.blow) };
-          results.push(result);
-          told(result);
-        }
+    return Promise.all(
+      jobs.map(async (job) => {
+        const result = await this.performOne(job);
+        told(result);
+        return result;
       }),
     );
-    return results;
+  }
+
+  /** Performs one as soon as there is a place for it. */
+  async performOne(job: Job): Promise<Result> {
+    const place = this.#free.shift() ?? (await new Promise<Place>((resolve) => this.#waiting.push(resolve)));
+    try {
+      return { ...job, outcome: await performCase(this.#parts, place, job.path, job.blow) };
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free.push(place);
+      else next(place);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

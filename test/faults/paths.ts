@@ -146,6 +146,13 @@ const realGuests: readonly Path[] = [
 /** All of them. */
 export const paths: readonly Path[] = [...onTestDriver, ...withoutSystem, ...realGuests];
 
+/** The one of a name. */
+export function pathNamed(name: string): Path {
+  const found = paths.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no path ${name}`);
+  return found;
+}
+
 function testXml(memoryMiB: number, devices = ""): (name: string) => string {
   return (name) =>
     `<domain type='test'><name>${name}</name><memory unit='MiB'>${memoryMiB}</memory>` +

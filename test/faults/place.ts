@@ -62,6 +62,19 @@ export class Resources implements AsyncDisposable {
     return undefined;
   }
 
+  /** Whether the resource comes to fit before the signal aborts. A watch could still show what a restore has undone: it is read. */
+  async comesTo(
+    key: string,
+    fits: (resource: VirtualMachine) => boolean,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    while (!signal.aborted) {
+      if (fits(await this.read(key))) return true;
+      await delay(100);
+    }
+    return false;
+  }
+
   /** The resource as the API server was last seen to have it. */
   get(key: string): VirtualMachine | undefined {
     const object = this.#reflector.store.get(key);
@@ -132,7 +145,7 @@ export class Place implements AsyncDisposable {
 
   static async start(api: ApiServer, resources: Resources, namespace: string): Promise<Place> {
     await api.kubectl("create", "namespace", namespace);
-    const place = new Place(namespace, await startLibvirtd(), resources);
+    const place = new Place(namespace, await startLibvirtd({ small: { run: "2m", etc: "2m" } }), resources);
     await Promise.all(Object.values(place.#witnesses).map((witness) => witness.connected()));
     await place.clear("test");
     return place;
@@ -158,6 +171,9 @@ export class Place implements AsyncDisposable {
   }
 }
 
+/** A start that nobody told of. */
+const startedUnheard = "Started Unheard";
+
 /**
  * A session of the runner's own that hears of domains what libvirt tells everybody. libvirt's test driver forgets its
  * domains once nobody is connected: this keeps them.
@@ -170,7 +186,11 @@ export class Witness {
 
   constructor(uri: string) {
     this.session = new Session(uri, {
+      // It is to hear as much as can be heard.
+      reconnect: { initialDelayMs: 10, maxDelayMs: 50 },
       listener: (event) => {
+        if (event.type === "Connected" || event.type === "Listed")
+          for (const { name, id } of event.domains ?? []) if (id !== undefined) this.#noteRunning(name);
         if (event.type === "Connected") this.#connected.resolve();
         if (event.type === "AgentLifecycle")
           this.#note(event.domain.name, `Agent ${event.state}`, event.receivedAtMs);
@@ -198,8 +218,17 @@ export class Witness {
     return heard;
   }
 
+  /** It runs, and was last heard to have stopped. */
+  #noteRunning(name: string): void {
+    const last = this.heard(name).findLast(({ what }) => /^(Started|Stopped)/.test(what));
+    if (last?.what.startsWith("Stopped") === true) this.#note(name, startedUnheard, performance.now());
+  }
+
   #note(name: string, what: string, atMs: number): void {
-    this.heard(name).push({ what, atMs });
+    const heard = this.heard(name);
+    // Its event may only have been late.
+    if (what.startsWith("Started") && heard.at(-1)?.what === startedUnheard) heard.pop();
+    heard.push({ what, atMs });
     this.#change.resolve();
     this.#change = Promise.withResolvers();
   }

@@ -223,7 +223,11 @@ export class ModelHypervisor implements Hypervisor {
   start(by: Actor = operator, without: readonly string[] = []): Outcome {
     if (this.running !== undefined || !this.exists) return refused("domain is already running");
     const refusal = this.host.refusalToStart(without);
-    if (refusal !== undefined) return refused(refusal);
+    if (refusal !== undefined) {
+      // libvirt forgets by it why the domain was off.
+      this.#set({ state: "Shutoff", reason: "Failed" });
+      return refused(refusal);
+    }
     const saved = this.#domain.reason === "Saved" && by === operator ? this.boots.at(-1) : undefined;
     if (saved === undefined) this.#boot(by, without);
     else saved.end = undefined;

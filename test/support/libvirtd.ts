@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { keepCapabilities, seedCapabilities } from "./capabilities.ts";
@@ -34,7 +34,12 @@ export type Driver = "qemu" | "test";
 export interface LibvirtdOptions {
   /** Further lines of libvirtd.conf, such as `max_workers = 1`. */
   readonly config?: readonly string[];
+  /** Directories on a file system of their own, with its size, such as "1m": they can be filled up. */
+  readonly small?: Readonly<Partial<Record<SmallDirectory, string>>>;
 }
+
+/** What libvirtd keeps of running guests, and of their configuration. */
+export type SmallDirectory = "run" | "etc";
 
 /** A libvirtd of our own, apart from the host's. */
 export interface Libvirtd extends AsyncDisposable {
@@ -53,6 +58,10 @@ export interface Libvirtd extends AsyncDisposable {
   virshTest(...args: string[]): Promise<string>;
   /** The QEMU process of a running guest. */
   qemuPid(guest: string): Promise<number>;
+  /** Leaves no room on a file system of the options' `small`; what it resolves to makes room again. */
+  fill(directory: SmallDirectory): Promise<() => Promise<void>>;
+  /** Ends the daemon and every guest at once and forgets what was running, as a power failure of the host does. */
+  losePower(): Promise<void>;
   /** Sends the daemon a signal; guests are not touched. */
   signal(name: SignalName): Promise<void>;
   /** Resolves to how the daemon ends: a number or a signal's name. */
@@ -85,12 +94,22 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
   const capabilities = join(directory, "cache", "qemu", "capabilities");
   await seedCapabilities(capabilities);
   const pidFile = join(directory, "libvirtd.pid");
+  const directories = Object.entries(SYSTEM_DIRECTORIES).map(([name, target]) => ({
+    source: join(directory, name),
+    target,
+    size: options.small?.[name as SmallDirectory],
+  }));
   const daemon = undo.use(
     await supervise({
       command: ["libvirtd", "-f", config, "-p", pidFile],
       logFile,
       env: { ...process.env, LIBVIRT_DRIVER_DIR: join(directory, "drivers") },
-      binds: Object.entries(SYSTEM_DIRECTORIES).map(([name, target]) => [join(directory, name), target]),
+      binds: directories
+        .filter(({ size }) => size === undefined)
+        .map(({ source, target }) => [source, target]),
+      smalls: directories.flatMap(({ source, target, size }) =>
+        size === undefined ? [] : [[source, target, size]],
+      ),
       ownNetwork: true,
       removes: directory,
     }),
@@ -118,6 +137,10 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
     await daemon.signal("TERM");
     await daemon.exited();
   };
+  // A file system of the daemon's namespace is seen nowhere else.
+  const seen = (name: SmallDirectory) => join(daemon.root, SYSTEM_DIRECTORIES[name]);
+  const qemuPid = async (guest: string) =>
+    Number(await readFile(join(seen("run"), "qemu", `${guest}.pid`), "utf8"));
   await start();
   await keepCapabilities(capabilities);
   const owned = undo.move();
@@ -132,7 +155,22 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
     uri,
     virsh: (...args) => virsh("qemu", args),
     virshTest: (...args) => virsh("test", args),
-    qemuPid: async (guest) => Number(await readFile(join(directory, "run", "qemu", `${guest}.pid`), "utf8")),
+    qemuPid,
+    async fill(name) {
+      const filler = () => join(seen(name), "filler");
+      await writeUntilFull(filler());
+      return () => rm(filler());
+    },
+    async losePower() {
+      const run = seen("run");
+      const guests = (await readdir(join(run, "qemu"))).filter((file) => file.endsWith(".pid"));
+      const pids = await Promise.all(guests.map((file) => qemuPid(file.slice(0, -".pid".length))));
+      // First, so that it tells of no guest's end.
+      await daemon.signal("KILL");
+      for (const pid of pids) await killQemu(pid);
+      await daemon.exited();
+      for (const file of await readdir(run)) await rm(join(run, file), { recursive: true });
+    },
     signal: (name) => daemon.signal(name),
     exited: () => daemon.exited(),
     stop,
@@ -144,6 +182,21 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A guest may have ended, and its file have stayed. */
+async function killQemu(pid: number): Promise<void> {
+  const program = await readlink(`/proc/${pid}/exe`).catch(() => "");
+  if (program.includes("qemu")) process.kill(pid, "SIGKILL");
+}
+
+async function writeUntilFull(path: string): Promise<void> {
+  await using file = await open(path, "w");
+  try {
+    for (;;) await file.write(Buffer.alloc(4096));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+  }
 }
 
 /** What keeps the daemon from answering; undefined if it answers. */

@@ -16,6 +16,8 @@ export interface SupervisedOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Directories seen elsewhere by the command alone: [source, target]. Needs root. */
   readonly binds?: readonly (readonly [string, string])[];
+  /** Directories of which the command alone sees a copy on a file system of a size, such as "1m": [source, target, size]. */
+  readonly smalls?: readonly (readonly [string, string, string])[];
   /** Whether the command has a network of its own, with nothing but a loopback device. Needs root. */
   readonly ownNetwork?: boolean;
   /** A directory that goes when all is ended, also when nobody is left to call close(). */
@@ -29,6 +31,8 @@ export interface SupervisedOptions {
 export interface Supervised extends AsyncDisposable {
   /** The running command's process, undefined while it does not run. */
   readonly pid: number | undefined;
+  /** Where the files are that the command sees below "/", those of `smalls` as well, once it was started. */
+  readonly root: string;
   /** Starts the command; rejects if it runs. */
   start(): Promise<number>;
   /** Resolves when the signal is sent. */
@@ -43,10 +47,11 @@ export interface Supervised extends AsyncDisposable {
 export async function supervise(options: SupervisedOptions): Promise<Supervised> {
   const binary = await goBinary(SUPERVISOR, toStderr);
   const binds = (options.binds ?? []).flatMap(([source, target]) => ["-bind", `${source}:${target}`]);
+  const smalls = (options.smalls ?? []).flatMap((small) => ["-small", small.join(":")]);
   const network = options.ownNetwork === true ? ["-network"] : [];
   const removes = options.removes === undefined ? [] : ["-remove", options.removes];
   const log = openSync(options.logFile, "a");
-  const supervisor = spawn(binary, [...binds, ...network, ...removes, "--", ...options.command], {
+  const supervisor = spawn(binary, [...binds, ...smalls, ...network, ...removes, "--", ...options.command], {
     stdio: ["pipe", "pipe", log],
     env: options.env ?? process.env,
     // A Ctrl-C at the terminal is ours: it must not reach the daemon before our own cleaning up.
@@ -102,6 +107,7 @@ export async function supervise(options: SupervisedOptions): Promise<Supervised>
     get pid() {
       return pid;
     },
+    root: `/proc/${supervisor.pid}/root`,
     async start() {
       const answer = await order("start");
       return Number(answer.split(" ")[1]);

@@ -1,14 +1,16 @@
 // Command supervisor runs one command, and answers for everything that the
 // command leaves behind:
 //
-//	supervisor [-bind SRC:DST]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...
+//	supervisor [-bind SRC:DST]... [-small SRC:DST:SIZE]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...
 //
 // It is a child subreaper: a process whose parent is gone becomes its child and
 // is reaped at once. libvirt waits for QEMU's process to be gone before it says
 // that a guest has stopped, and the init of a container may be seconds late.
 //
 // With -bind it runs the command in a mount namespace of its own, where SRC is
-// seen at DST; a system-wide daemon then has directories of its own. With -network
+// seen at DST; a system-wide daemon then has directories of its own. With -small
+// DST is a file system in memory of that SIZE, such as 1m, with a copy of what is
+// in SRC: it can be filled up, and goes with the namespace. With -network
 // it has a network of its own, too, with nothing but a loopback device: whatever
 // bridges and filters it makes go with it.
 //
@@ -49,20 +51,28 @@ var signals = map[string]syscall.Signal{
 	"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
 }
 
-func main() {
-	// The mount namespace belongs to a thread, and so does the parent's death
-	// signal: everything is started from this one, which never ends before us.
+// The mount namespace belongs to a thread, and so does the parent's death signal:
+// everything is started from the first one, which never ends before us, and by
+// which /proc/PID/root shows what is mounted there.
+func init() {
 	runtime.LockOSThread()
-	var binds []string
+}
+
+func main() {
+	var binds, smalls []string
 	flag.Func("bind", "SRC:DST, repeatable", func(bind string) error {
 		binds = append(binds, bind)
+		return nil
+	})
+	flag.Func("small", "SRC:DST:SIZE, repeatable", func(small string) error {
+		smalls = append(smalls, small)
 		return nil
 	})
 	network := flag.Bool("network", false, "a network of its own")
 	remove := flag.String("remove", "", "a directory to remove at the end")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fail("usage: supervisor [-bind SRC:DST]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...")
+		fail("usage: supervisor [-bind SRC:DST]... [-small SRC:DST:SIZE]... [-network] [-remove DIR] -- COMMAND [ARGUMENT]...")
 	}
 	command, err := exec.LookPath(flag.Arg(0))
 	if err != nil {
@@ -71,7 +81,7 @@ func main() {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0); errno != 0 {
 		fail("become a child subreaper: %v", errno)
 	}
-	if err := mount(binds, *network); err != nil {
+	if err := mount(binds, smalls, *network); err != nil {
 		fail("%v", err)
 	}
 
@@ -96,11 +106,11 @@ func main() {
 	}
 }
 
-// mount makes a mount namespace of our own and binds each SRC:DST in it. Private
+// mount makes a mount namespace of our own with what each SRC:DST and SRC:DST:SIZE says. Private
 // propagation keeps the mounts from being seen outside. A network of our own needs one
 // as well: /sys shows the devices of the network in which it was mounted.
-func mount(binds []string, network bool) error {
-	if len(binds) == 0 && !network {
+func mount(binds, smalls []string, network bool) error {
+	if len(binds) == 0 && len(smalls) == 0 && !network {
 		return nil
 	}
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
@@ -125,6 +135,22 @@ func mount(binds []string, network bool) error {
 		}
 		if err := syscall.Mount(source, target, "", syscall.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s to %s: %w", source, target, err)
+		}
+	}
+	for _, small := range smalls {
+		parts := strings.Split(small, ":")
+		if len(parts) != 3 {
+			return fmt.Errorf("-small %q: SRC:DST:SIZE expected", small)
+		}
+		source, target, size := parts[0], parts[1], parts[2]
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := syscall.Mount("tmpfs", target, "tmpfs", 0, "size="+size); err != nil {
+			return fmt.Errorf("file system of %s at %s: %w", size, target, err)
+		}
+		if err := os.CopyFS(target, os.DirFS(source)); err != nil {
+			return err
 		}
 	}
 	return nil

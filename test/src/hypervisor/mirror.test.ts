@@ -9,7 +9,10 @@ const at = { epochMs: 1000, monotonicMs: 1 };
 
 function event(
   name: string,
-  what: { event: "Stopped"; detail: "Shutdown" } | { event: "Defined"; detail: "Renamed" | "Updated" },
+  what:
+    | { event: "Started"; detail: "Booted" }
+    | { event: "Stopped"; detail: "Shutdown" | "Failed" }
+    | { event: "Defined"; detail: "Renamed" | "Updated" },
 ): DomainEvent {
   return { type: "Lifecycle", domain: { name, uuid, id: undefined }, receivedAtMs: 1, ...what };
 }
@@ -34,6 +37,24 @@ test("an event makes its domain stale, and a stop is remembered with its time", 
   const found = mirror.find({ kind: "UUID", uuid });
   assert.equal(found?.stale, true);
   assert.deepEqual(found.domain.lastStop, at);
+});
+
+test("a start that failed is no stop, although libvirt tells it as one; the crash of a guest that runs is", () => {
+  const failed = event("web", { event: "Stopped", detail: "Failed" });
+  const later = { epochMs: at.epochMs + 1000, monotonicMs: at.monotonicMs + 1000 };
+  const lastStop = (mirror: Mirror) => mirror.find({ kind: "UUID", uuid })?.domain.lastStop;
+  const mirror = new Mirror();
+  mirror.reset([listed]);
+  mirror.note(stopped, at);
+  mirror.note(failed, later);
+  assert.deepEqual(lastStop(mirror), at);
+  mirror.note(event("web", { event: "Started", detail: "Booted" }), later);
+  mirror.note(failed, later);
+  assert.deepEqual(lastStop(mirror), later);
+  const crashing = new Mirror();
+  crashing.reset([listed]);
+  crashing.note(failed, at);
+  assert.deepEqual(lastStop(crashing), at);
 });
 
 test("an answer that an event has overtaken leaves the domain stale", () => {

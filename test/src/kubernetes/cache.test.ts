@@ -21,8 +21,8 @@ function cached() {
     const from = event.type === "Modified" ? `${event.previous.metadata.resourceVersion}->` : "";
     told.push(`${event.type} ${name}/${uid}@${from}${resourceVersion}`);
   });
-  const list = (objects: Widget[], rewound = false) => {
-    const listing: Listing = { seen: new Set(objects.map(keyOf)), rewound };
+  const list = (objects: Widget[], rewound = false, version = "100") => {
+    const listing: Listing = { seen: new Set(objects.map(keyOf)), version, rewound };
     for (const object of objects) cache.putListed(object, listing);
     cache.endList(listing);
   };
@@ -70,7 +70,7 @@ test("An accepted write is shown at once, told never, and not undone by the olde
   assert.equal(cache.store.get("a")?.metadata.resourceVersion, "7");
   cache.put(widget("a", "1", 6));
   cache.put(widget("a", "1", 7));
-  list([widget("a", "1", 6)]);
+  list([widget("a", "1", 6)], false, "6");
   assert.equal(cache.store.get("a")?.metadata.resourceVersion, "7");
   cache.put(widget("a", "1", 8));
   assert.deepEqual(told, ["Added a/1@5", "Modified a/1@7->8"]);
@@ -90,6 +90,22 @@ test("A restored backup is believed although it is older", () => {
   list([widget("a", "1", 50), widget("b", "2", 60)]);
   list([widget("a", "1", 40), widget("b", "2", 60)], true);
   assert.deepEqual(told, ["Added a/1@50", "Added b/2@60", "Modified a/1@50->40"]);
+});
+
+test("A restored backup is believed although its versions have caught up", () => {
+  const { told, list } = cached();
+  list([widget("a", "1", 50), widget("b", "2", 60)]);
+  list([widget("a", "1", 40), widget("b", "2", 65)], false, "70");
+  assert.deepEqual(told, ["Added a/1@50", "Added b/2@60", "Modified a/1@50->40", "Modified b/2@60->65"]);
+});
+
+test("A list that was taken before one's own write takes nothing of it back", () => {
+  const { cache, told, list } = cached();
+  list([widget("a", "1", 50)], false, "60");
+  cache.accept(widget("a", "1", 80));
+  list([widget("a", "1", 70)], false, "75");
+  assert.deepEqual(told, ["Added a/1@50"]);
+  assert.equal(cache.store.get("a")?.metadata.resourceVersion, "80");
 });
 
 test("Whatever was missed, a list makes the told events add up to the truth", () => {
@@ -112,7 +128,7 @@ test("Whatever was missed, a list makes the told events add up to the truth", ()
       const now = Object.entries(state).map(([name, { uid, version }]) =>
         widget(name, uid, age * 100 + version),
       );
-      const listing = { seen: new Set(now.map(keyOf)), rewound: false };
+      const listing = { seen: new Set(now.map(keyOf)), version: `${age * 100 + 99}`, rewound: false };
       for (const object of now) cache.putListed(object, listing);
       cache.endList(listing);
       assert.deepEqual(new Map(now.map((each) => [each.metadata.name, each])), alive);

@@ -227,6 +227,41 @@ test("A server that fell back behind us, with a restored backup, is listed and b
   assert.equal((await server.next()).query.get("resourceVersion"), "50");
 });
 
+test("A server that was away may have had a backup restored whose versions have caught up: it is listed and believed", async () => {
+  await using world = await reflecting();
+  const { server, told, reflector } = world;
+  (await server.next()).answer(200, list(100, [widget("a", "1", 90), widget("b", "2", 95)]));
+  (await server.next()).cut();
+  (await server.next()).refuse(503, "ServiceUnavailable");
+  const again = await server.next();
+  assert.equal(again.query.get("limit"), "500");
+  again.answer(200, list(120, [widget("a", "1", 40)]));
+  assert.deepEqual(await told.take(6), [
+    "Added a/1",
+    "Added b/2",
+    "synced",
+    "Modified a/1",
+    "Deleted b/2",
+    "synced",
+  ]);
+  assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "40");
+});
+
+test("What is asked for anew is listed and believed, without an error", async () => {
+  await using world = await reflecting();
+  const { server, told, errors, reflector } = world;
+  (await server.next()).answer(200, list(100, [widget("a", "1", 90)]));
+  const watch = await server.next();
+  watch.open();
+  watch.send({ type: "ADDED", object: widget("b", "2", 101) });
+  assert.deepEqual(await told.take(3), ["Added a/1", "synced", "Added b/2"]);
+  reflector.relist();
+  await watch.gone();
+  (await server.next()).answer(200, list(120, [widget("a", "1", 40)]));
+  assert.deepEqual(await told.take(3), ["Modified a/1", "Deleted b/2", "synced"]);
+  assert.equal(errors.rest, 0);
+});
+
 test("A watch on which nothing comes is given up and resumed", async () => {
   await using world = await reflecting({ inactivityMs: 20 });
   const { server, errors } = world;
