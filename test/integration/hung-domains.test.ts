@@ -237,13 +237,18 @@ describe("the machines of a controller", () => {
     await waitForCondition(api, "well", "Ready");
     assert.equal((await restart("well"))?.result, "Succeeded");
     const why = "conditions[?(@.type=='Ready')].reason";
-    await waitForStatus(api, "held", why, "HypervisorUnreachable");
+    await waitForStatus(api, "held", why, "DomainUnresponsive");
     const { conditions } = (await readVirtualMachine(api, "held")).status;
     const message = conditions?.find(({ type }) => type === "Ready")?.message ?? "";
     assert.match(message, /libvirt has not answered DOMAIN_LOOKUP_BY_NAME about this domain since/);
     await letGo();
     await waitForCondition(api, "held", "Bound=True");
     await controller.stop();
+    const reasons = ["get", "events", "-o", "jsonpath={.items[*].reason}", "--field-selector"];
+    assert.deepEqual((await api.kubectl(...reasons, "involvedObject.name=held")).split(" "), [
+      "DomainUnresponsive",
+      "DomainResponsive",
+    ]);
     for (const name of ["held", "well"]) await api.kubectl("delete", "wvm", name);
     for (const name of ["held", "well"]) await remove(libvirtd, name);
   });
