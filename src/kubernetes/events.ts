@@ -17,6 +17,13 @@ import { WorkQueue } from "./work-queue.ts";
 /** An event that cannot be sent for so long is dropped: who looks for it has looked elsewhere by then. */
 const GIVE_UP_MS = 5 * 60_000;
 
+/**
+ * An API server that has just come up forbids everything until it has read its roles, which takes it about a second: an
+ * event that is forbidden is sent again for so long.
+ */
+const FORBIDDEN_LASTS_MS = 30_000;
+const FORBIDDEN_RETRY_MS = 1000;
+
 /** How many sent events are remembered, to count their repetitions. */
 const REMEMBERED = 4096;
 
@@ -47,6 +54,8 @@ interface Series {
   lastSeenMs: number;
   /** Since when something of it waits to be sent. */
   waitingSinceMs: number;
+  /** When the API server first forbade it. */
+  forbiddenAtMs?: number;
 }
 
 /**
@@ -176,6 +185,11 @@ export class EventRecorder<Reason extends string = string> {
         return;
       } catch (error) {
         if (this.#stop.signal.aborted) return;
+        if (this.#isForbiddenLately(series, error)) {
+          // Another one may be allowed meanwhile.
+          this.#queue.addAfter(key, FORBIDDEN_RETRY_MS);
+          return;
+        }
         if (this.#isHopeless(series, error)) {
           this.#series.delete(key);
           this.#drop(series.content, error);
@@ -213,6 +227,13 @@ export class EventRecorder<Reason extends string = string> {
       // Ours, by an attempt whose answer was lost; only we use this name.
       if (!hasReason(error, "AlreadyExists")) throw error;
     }
+  }
+
+  #isForbiddenLately(series: Series, error: unknown): boolean {
+    if (!hasReason(error, "Forbidden")) return false;
+    const nowMs = this.#clock.now();
+    series.forbiddenAtMs ??= nowMs;
+    return nowMs - series.forbiddenAtMs < FORBIDDEN_LASTS_MS;
   }
 
   /** Refused for good, or too late to be of use. */

@@ -175,11 +175,37 @@ test("What is refused for good is dropped with its reason, and the next one is s
   const { server, recorder, dropped } = world;
   recorder.record(content("refused"));
   recorder.record(content("accepted"));
-  (await server.next()).refuse(403, "Forbidden");
+  (await server.next()).refuse(422, "Invalid");
   accept(await server.next());
   await settled(recorder);
   assert.deepEqual(dropped, ["refused"]);
   assert.equal(recorder.dropped, 1);
+});
+
+test("What an API server forbids that has just come up is sent again, and holds up no other", async () => {
+  await using world = await recording();
+  const { server, recorder, clock } = world;
+  recorder.record(content("early"));
+  recorder.record(content("accepted"));
+  (await server.next()).refuse(403, "Forbidden");
+  assert.equal(accept(await server.next())["note"], "accepted");
+  while (clock.timers === 0) await turns();
+  await clock.advance(1000);
+  assert.equal(accept(await server.next())["note"], "early");
+  await settled(recorder);
+  assert.equal(recorder.dropped, 0);
+});
+
+test("What is forbidden for half a minute is dropped", async () => {
+  await using world = await recording();
+  const { server, recorder, clock, dropped } = world;
+  recorder.record(content("forbidden"));
+  (await server.next()).refuse(403, "Forbidden");
+  while (clock.timers === 0) await turns();
+  await clock.advance(30_000);
+  (await server.next()).refuse(403, "Forbidden");
+  await settled(recorder);
+  assert.deepEqual(dropped, ["forbidden"]);
 });
 
 test("What cannot be sent for five minutes is dropped", async () => {
