@@ -169,6 +169,9 @@ function mostRefusals(effect: Effect["kind"]): number {
   return delaysAfterRefusal(effect).length + 1;
 }
 
+/** How long to wait for a domain that something else holds, after libvirt itself has waited for it, in milliseconds. */
+const heldDelayMs = 10_000;
+
 /** For so long nothing is taken to have gone that was seen to be there for the next start, in milliseconds. */
 const preflightHoldsMs = 10_000;
 
@@ -526,9 +529,12 @@ function afterRefusal(
   // An attempt that is marked already is only marked again for a reset, or to have its definition on record.
   if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
     return { ...attempt, resetRefused: true };
-  const count = attempt.refusal?.effect === effect.kind ? attempt.refusal.count + 1 : 1;
-  const delaySeconds = delaysAfterRefusal(effect.kind)[count - 1] ?? 0;
-  const retryAtMs = now.monotonicMs + delaySeconds * 1000;
+  const before = attempt.refusal?.effect === effect.kind ? attempt.refusal.count : 0;
+  // What holds the domain lets it go one day, and the guest that was stopped for this restart is started then.
+  const isHeld = effect.kind === "Start" && cause === "Busy";
+  const count = isHeld ? before : before + 1;
+  const delayMs = isHeld ? heldDelayMs : (delaysAfterRefusal(effect.kind)[count - 1] ?? 0) * 1000;
+  const retryAtMs = now.monotonicMs + delayMs;
   const refused = { ...attempt, refusal: { effect: effect.kind, count, message, retryAtMs } };
   // What was there a moment ago may have gone.
   if (effect.kind === "Start") {

@@ -24,6 +24,12 @@ import { ApiVirtualMachines } from "./virtual-machines.ts";
 const farewellMs = 5000;
 
 /**
+ * How long the end waits for the passes that are under way: one may wait for a call that hangs, and Kubernetes ends a
+ * program by force after half a minute. What such a pass leaves undone stands on its domain.
+ */
+const lastPassesMs = 15_000;
+
+/**
  * How many resources are worked on at once of which nothing has begun yet. libvirt answers eight calls at a time: with
  * more of them, what is due would wait behind their calls.
  */
@@ -135,7 +141,10 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
     signal.addEventListener("abort", () => clearInterval(comparing), { once: true });
     passed("ready");
     log.info({ virtualMachines: [...virtualMachines.keys()].length, cluster }, "ready");
-    await queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal);
+    await Promise.race([
+      queue.run(options.workers, (key) => reconcileOnce(key, ready, queue), signal),
+      longAfter(signal, lastPassesMs),
+    ]);
   } catch (error) {
     if (!signal.aborted) throw error;
   }
@@ -149,6 +158,13 @@ export async function runProgram(options: ProgramOptions, log: Logger, signal: A
   hostChanges.close();
   await client.close();
   log.info("ended");
+}
+
+/** Resolves so long after the signal has aborted. */
+async function longAfter(signal: AbortSignal, ms: number): Promise<void> {
+  await new Promise((resolve) =>
+    signal.addEventListener("abort", () => setTimeout(resolve, ms).unref(), { once: true }),
+  );
 }
 
 /** Rejects with the signal's reason when it comes first. */

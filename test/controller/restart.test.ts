@@ -272,6 +272,22 @@ test("a start that is refused is tried seven times in a minute, then it is a fai
   assert.equal(world.status.lastRestart.method, "Start");
 });
 
+test("a start for which libvirt cannot have the domain is tried until it can: the guest was stopped by us", async () => {
+  const world = await settledWorld();
+  const message = "Timed out during operation: cannot acquire state change lock";
+  const held = { effect: "Start", fault: { kind: "Refused", message, cause: "Busy" } } as const;
+  world.hypervisor.faults.push(...Array.from({ length: 30 }, () => held));
+  world.api.apply({ restartGeneration: 1 });
+  const before = world.timeline.now().monotonicMs;
+  await world.settle(150_000);
+  assert.equal(condition(world, "Reconciling"), "True Starting");
+  await world.settle();
+  assert.equal(world.status.lastRestart?.result, "Succeeded");
+  assert.equal(world.status.lastRestart.method, "Soft");
+  const tookMs = world.timeline.now().monotonicMs - before;
+  assert.ok(tookMs >= 30 * 10_000, `never in a tight loop: ${tookMs} ms`);
+});
+
 test("no mark, no signal: where the marks are refused the guest is left alone", async () => {
   const world = await settledWorld();
   const refusal = { effect: "Mark", fault: { kind: "Refused", message: "no space left on device" } } as const;

@@ -320,6 +320,18 @@ describe("between the controller and libvirt", { concurrency: 4 }, () => {
       await machine.rests();
     });
   }
+
+  test(
+    "a call that is never answered does not keep the controller from its end",
+    { timeout: 30_000 },
+    async (t) => {
+      const { machine, proxy, controller } = await rig(t, { isHasty: true });
+      const lost = proxy.faults.once(replyTo(procedures.domainCreateWithFlags), { kind: "Lose" });
+      await machine.request();
+      await lost;
+      assert.equal(await controller.stop(), 0);
+    },
+  );
 });
 
 describe("a session whose connections end in the middle of calls", () => {

@@ -1,9 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CallTimeoutError, ConnectionError } from "libvirt";
+import { CallHeldError, CallTimeoutError, ConnectionError } from "libvirt";
 import { ApiError, UnreachableError } from "../../src/kubernetes/errors.ts";
 
 /** A server that is away tells nobody when it is back: one asks. */
 const againMs = 200;
+
+const away = [UnreachableError, ConnectionError, CallTimeoutError, CallHeldError];
 
 /** Does something that may be done twice; what fails because a server is away is done again until it is back. */
 export async function insist<T>(attempt: () => Promise<T>): Promise<T> {
@@ -19,7 +21,5 @@ export async function insist<T>(attempt: () => Promise<T>): Promise<T> {
 
 function isAway(error: unknown): boolean {
   if (error instanceof ApiError) return error.code >= 500 || error.code === 429;
-  return (
-    error instanceof UnreachableError || error instanceof ConnectionError || error instanceof CallTimeoutError
-  );
+  return away.some((kind) => error instanceof kind);
 }

@@ -76,6 +76,11 @@ export class Connections {
     this.#domains.occupy(aftermath);
   }
 
+  /** Resolves when a further call about domains would have a place, however long that takes. */
+  free(): Promise<void> {
+    return this.#domains.free();
+  }
+
   /** Ends all of them. Never rejects. */
   async close(): Promise<void> {
     const connections = [this.main, this.#domains, ...Object.values(this.#others)];

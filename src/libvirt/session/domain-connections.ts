@@ -104,6 +104,14 @@ export class DomainConnections {
     void aftermath.then(() => this.#release(place));
   }
 
+  /** Resolves when a further call would have a place, however long that takes. */
+  async free(): Promise<void> {
+    if (this.#taken(false) === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<Seat>();
+    this.#waiting.add({ isPower: false, give: resolve, hold: () => {} });
+    this.#leave(await promise);
+  }
+
   /** Ends the connections. Never rejects. */
   async close(): Promise<void> {
     clearTimeout(this.#check);

@@ -3,8 +3,8 @@ import type { ConnectionOptions } from "../connection/connection.ts";
 import type { CallOptions } from "../connection/calls.ts";
 import { callSafely } from "../connection/event-listeners.ts";
 import { parseUri } from "../connection/uri.ts";
-import { CallTimeoutError, ConnectionError } from "../errors.ts";
-import type { Aftermath, CallHeldError } from "../errors.ts";
+import { CallHeldError, CallTimeoutError, ConnectionError } from "../errors.ts";
+import type { Aftermath } from "../errors.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 import { Backoff, DEFAULT_RECONNECT } from "./backoff.ts";
 import type { ReconnectOptions } from "./backoff.ts";
@@ -199,15 +199,16 @@ export class Session {
 
   /** Lists the domains when the daemon has answered the list that was given up. */
   async #listAfter(unanswered: Promise<Aftermath>, connections: Connections): Promise<void> {
-    let last: Promise<Aftermath> | undefined = unanswered;
-    while (last !== undefined && (await last) === "Answered" && this.#isOn(connections)) {
+    let last: Promise<Aftermath | void> | undefined = unanswered;
+    while (last !== undefined && (await last) !== "Lost" && this.#isOn(connections)) {
       try {
         const domains = await listDomains(this, LIST_TIMEOUT_MS);
         this.#tell({ type: "Listed", domains, receivedAtMs: performance.now() });
         return;
       } catch (error) {
-        // Another one may hang by now; without a connection, the next one lists.
-        last = error instanceof CallTimeoutError ? error.aftermath : undefined;
+        // Another one may hang by now, or all; without a connection, the next one lists.
+        if (error instanceof CallHeldError) last = connections.free();
+        else last = error instanceof CallTimeoutError ? error.aftermath : undefined;
       }
     }
   }
