@@ -41,17 +41,17 @@ const hangWith: Readonly<Record<Lane, readonly Lane[]>> = {
 export class DomainHungError extends Error {
   /** The procedure that is not answered, such as "DOMAIN_GET_STATE". */
   readonly procedure: string;
-  /** Whether the call that rejects is of that procedure: what it asks for may still happen. */
+  /** Whether it is this call that is not answered, and may still be carried out; false where an earlier one kept it from being sent. */
   readonly sent: boolean;
 
-  constructor({ procedure, sinceMs, againMs }: Unanswered, wanted: string) {
+  constructor({ procedure, sinceMs, againMs }: Unanswered, { sent }: { sent: boolean }) {
     const again =
       againMs === undefined
         ? "it is asked again when it has"
         : `the connection was lost meanwhile: it is asked again at ${timeOf(againMs)}`;
     super(`libvirt has not answered ${procedure} about this domain since ${timeOf(sinceMs)}; ${again}`);
     this.procedure = procedure;
-    this.sent = procedure === wanted;
+    this.sent = sent;
   }
 }
 
@@ -124,11 +124,11 @@ export class DomainTurns {
     const turns = this.#turnsOf(domain);
     const turn = turns.get(lane) ?? { lost: 0 };
     turns.set(lane, turn);
-    rejectHung(turns, lane, procedure.name);
+    rejectHung(turns, lane);
     while (turn.underWay !== undefined) {
       // Somebody else may have been given the turn.
       await turn.underWay;
-      rejectHung(turns, lane, procedure.name);
+      rejectHung(turns, lane);
     }
     const over = Promise.withResolvers<void>();
     turn.underWay = over.promise;
@@ -155,7 +155,7 @@ export class DomainTurns {
     if (error instanceof CallTimeoutError && error.aftermath !== undefined) {
       turn.unanswered = call;
       void this.#watch({ domain, lane, turn }, call, error.aftermath);
-      return new DomainHungError(call, call.procedure);
+      return new DomainHungError(call, { sent: true });
     }
     if (error instanceof ConnectionError) {
       if (error.sent && Date.now() - call.sinceMs >= mayHangMs) this.#lost(domain, turn, call);
@@ -232,10 +232,10 @@ function laneOf({ waitsFor }: SessionCallOptions): Lane {
   }
 }
 
-function rejectHung(turns: Turns, lane: Lane, wanted: string): void {
+function rejectHung(turns: Turns, lane: Lane): void {
   for (const other of hangWith[lane]) {
     const unanswered = turns.get(other)?.unanswered;
-    if (unanswered !== undefined) throw new DomainHungError(unanswered, wanted);
+    if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
   }
 }
 

@@ -37,7 +37,7 @@ describe("the outcome of an effect", () => {
     ["is not answered in time", late, "Unanswered", undefined],
     ["is not sent in time", queued, "NotSent", undefined],
     ["is not sent, as too much is unanswered", new CallHeldError(8), "NotSent", undefined],
-    ["is what hangs", new DomainHungError(hanging, hanging.procedure), "Unanswered", undefined],
+    ["is what hangs", new DomainHungError(hanging, { sent: true }), "Unanswered", undefined],
     ["loses its connection", broken, "Unanswered", undefined],
     ["finds no connection", unsent, "NotSent", undefined],
   ] as const)
@@ -48,7 +48,7 @@ describe("the outcome of an effect", () => {
     });
 
   test("that meets a domain on which another call hangs is Refused, Busy", async () => {
-    const error = new DomainHungError(hanging, "DOMAIN_SET_METADATA");
+    const error = new DomainHungError(hanging, { sent: false });
     const { message } = error;
     assert.match(
       message,
@@ -104,7 +104,7 @@ describe("a look that fails", () => {
   });
 
   test("because the domain hangs is DomainUnresponsive, and its answer says when to ask again", () => {
-    const error = new DomainHungError(hanging, hanging.procedure);
+    const error = new DomainHungError(hanging, { sent: true });
     const absence = absenceOf(error, "web");
     assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
     assert.ok(
