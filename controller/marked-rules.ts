@@ -337,11 +337,12 @@ function howItStopped(attempt: Attempt, domain: Domain): RestartMethod | undefin
 }
 
 /**
- * A libvirtd that was away calls a crash whatever it finds gone. Here the guest had been asked by this process, which has
- * heard of no crash.
+ * A libvirtd that was away calls a crash whatever it finds gone. Here the guest had been asked, by this process or by the
+ * one before, as the status says, and nobody has heard of a crash.
  */
 function wasFoundGone(attempt: Attempt, domain: Domain): boolean {
-  const isAsked = attempt.firstSignal !== undefined;
+  const { firstSignal, isInherited, stage } = attempt;
+  const isAsked = firstSignal !== undefined || (isInherited && stage === "ShuttingDown");
   return domain.reason === "Crashed" && isAsked && endOfOldBoot(attempt, domain) === undefined;
 }
 
