@@ -320,17 +320,6 @@ describe("between the controller and libvirt", { concurrency: 4 }, () => {
     });
   }
 
-  test("the reply to a look is lost: the domain is not asked again before the connection is another one", async (t) => {
-    const { machine, proxy, controller } = await rig(t, { isHasty: true });
-    const lost = proxy.faults.once(replyTo(procedures.domainGetState), { kind: "Lose" });
-    const token = await machine.request();
-    await lost;
-    await controller.logged(({ reason }) => reason === "DomainUnresponsive");
-    proxy.cut();
-    await machine.servedOnce(token);
-    await machine.rests();
-  });
-
   test(
     "a call that is never answered does not keep the controller from its end",
     { timeout: 30_000 },
