@@ -121,14 +121,11 @@ export class DomainTurns {
     options: SessionCallOptions,
   ): Promise<R> {
     const lane = laneOf(options);
-    const turns = this.#turnsOf(domain);
-    const turn = turns.get(lane) ?? { lost: 0 };
-    turns.set(lane, turn);
-    rejectHung(turns, lane);
+    let turn = this.#turnOf(domain, lane);
+    // Somebody else may have been given the turn, and the domain may have been tidied up.
     while (turn.underWay !== undefined) {
-      // Somebody else may have been given the turn.
       await turn.underWay;
-      rejectHung(turns, lane);
+      turn = this.#turnOf(domain, lane);
     }
     const over = Promise.withResolvers<void>();
     turn.underWay = over.promise;
@@ -188,13 +185,18 @@ export class DomainTurns {
     }, delayMs).unref();
   }
 
-  #turnsOf(domain: DomainReference): Turns {
+  /** Throws a DomainHungError where what hangs keeps a call of this lane from being sent. */
+  #turnOf(domain: DomainReference, lane: Lane): Turn {
     const key = keyOf(domain);
-    const known = this.#domains.get(key);
-    if (known !== undefined) return known;
-    const turns: Turns = new Map();
+    const turns: Turns = this.#domains.get(key) ?? new Map();
+    for (const other of hangWith[lane]) {
+      const unanswered = turns.get(other)?.unanswered;
+      if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
+    }
+    const turn = turns.get(lane) ?? { lost: 0 };
+    turns.set(lane, turn);
     this.#domains.set(key, turns);
-    return turns;
+    return turn;
   }
 
   /** There may be thousands of domains, of which few are asked anything now. */
@@ -229,13 +231,6 @@ function laneOf({ waitsFor }: SessionCallOptions): Lane {
       return "Effect";
     default:
       return waitsFor satisfies never;
-  }
-}
-
-function rejectHung(turns: Turns, lane: Lane): void {
-  for (const other of hangWith[lane]) {
-    const unanswered = turns.get(other)?.unanswered;
-    if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
   }
 }
 
