@@ -54,8 +54,8 @@ interface Series {
   lastSeenMs: number;
   /** Since when something of it waits to be sent. */
   waitingSinceMs: number;
-  /** When the API server first forbade it. */
-  forbiddenAtMs?: number;
+  /** When the API server first forbade what waits. */
+  forbiddenAtMs?: number | undefined;
 }
 
 /**
@@ -181,6 +181,7 @@ export class EventRecorder<Reason extends string = string> {
         await this.#write(series);
         this.#backoff.reset();
         series.sentCount = count;
+        series.forbiddenAtMs = undefined;
         this.#sent(key, series);
         return;
       } catch (error) {

@@ -196,6 +196,26 @@ test("What an API server forbids that has just come up is sent again, and holds 
   assert.equal(recorder.dropped, 0);
 });
 
+test("A repetition that is forbidden has its own half a minute", async () => {
+  await using world = await recording();
+  const { server, recorder, clock } = world;
+  recorder.record(content("again"));
+  (await server.next()).refuse(403, "Forbidden");
+  while (clock.timers === 0) await turns();
+  await clock.advance(1000);
+  accept(await server.next());
+  await settled(recorder);
+  await clock.advance(40_000);
+  recorder.record(content("again"));
+  await clock.advance(10_000);
+  (await server.next()).refuse(403, "Forbidden");
+  while (clock.timers === 0) await turns();
+  await clock.advance(1000);
+  accept(await server.next());
+  await settled(recorder);
+  assert.equal(recorder.dropped, 0);
+});
+
 test("What is forbidden for half a minute is dropped", async () => {
   await using world = await recording();
   const { server, recorder, clock, dropped } = world;
