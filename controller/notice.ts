@@ -44,18 +44,14 @@ export interface Notice {
 }
 
 /** What Bound says where something is wrong, with what is told once that is over. */
-const ends: ReadonlyMap<string, { begin: NoticeReason; end: NoticeReason }> = new Map(
-  (
-    [
-      ["HypervisorUnreachable", "HypervisorReachable"],
-      ["DomainUnresponsive", "DomainResponsive"],
-      ["DomainUnreadable", "DomainReadable"],
-      ["DomainNotFound", "DomainFound"],
-      ["DomainCrashed", "DomainRecovered"],
-      ["ClaimedByAnother", "DomainFound"],
-    ] as const
-  ).map(([begin, end]) => [begin, { begin, end }]),
-);
+const outages = [
+  { begin: "HypervisorUnreachable", end: "HypervisorReachable" },
+  { begin: "DomainUnresponsive", end: "DomainResponsive" },
+  { begin: "DomainUnreadable", end: "DomainReadable" },
+  { begin: "DomainNotFound", end: "DomainFound" },
+  { begin: "DomainCrashed", end: "DomainRecovered" },
+  { begin: "ClaimedByAnother", end: "DomainFound" },
+] as const satisfies readonly { begin: NoticeReason; end: NoticeReason }[];
 
 /** The Events that a status is worth, told at the transition and not at every pass. */
 export function noticesOf(
@@ -76,20 +72,14 @@ function noticeOfBound(
 ): Notice | undefined {
   const [was, is] = [bound(before), bound(after)];
   if (is === undefined || is.reason === was?.reason) return undefined;
-  const begun = ends.get(is.reason);
+  const begun = outages.find(({ begin }) => begin === is.reason);
   if (begun !== undefined) {
     const note = attempt === undefined ? is.message : `${is.message}; the restart waits`;
     return { type: "Warning", reason: begun.begin, action: "Wait", note };
   }
-  const ended = was && ends.get(was.reason);
-  return (
-    ended && {
-      type: "Normal",
-      reason: ended.end,
-      action: "Look",
-      note: `${is.message}; ${was.reason} is over`,
-    }
-  );
+  const over = outages.find(({ begin }) => begin === was?.reason);
+  if (over === undefined) return undefined;
+  return { type: "Normal", reason: over.end, action: "Look", note: `${is.message}; ${over.begin} is over` };
 }
 
 function bound({ conditions }: VirtualMachineStatus): Condition | undefined {

@@ -245,11 +245,9 @@ function logSession(log: Logger, problems: Problems, event: SessionEvent): void 
       log.info({ domains: event.domains.length }, "libvirt lists its domains again");
       return;
     case "Held":
-      problems.meet("libvirt", event.error.message);
       log.error(event.error.message);
       return;
     case "Released":
-      problems.end("libvirt");
       log.info("libvirt answers again");
       return;
     case "Disconnected":

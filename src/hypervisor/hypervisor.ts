@@ -270,7 +270,7 @@ export class LibvirtHypervisor implements Hypervisor {
       this.#mirror.meet(dom);
       return this.#mirror.find(reference) ?? { kind: "Missing" };
     } catch (error) {
-      return absenceOf(error, reference.kind === "Name" ? reference.name : reference.uuid);
+      return absenceOf(error, wordOf(reference));
     }
   }
 
@@ -322,7 +322,7 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
     } catch (error) {
-      return absenceOf(error, reference.kind === "Name" ? reference.name : reference.uuid);
+      return absenceOf(error, wordOf(reference));
     }
   }
 
@@ -397,4 +397,9 @@ async function sightOfBoot(
     isAsked ? calls.askAgent(question) : undefined,
   ]);
   return { live, xml, job, storageProblem, agent };
+}
+
+/** What a resource calls its domain. */
+function wordOf(reference: DomainReference): string {
+  return reference.kind === "Name" ? reference.name : reference.uuid;
 }

@@ -3,6 +3,7 @@ import { after, before, describe, test } from "node:test";
 import type { ControllerProcess } from "../support/controller.ts";
 import { startSite, type Site } from "../support/site.ts";
 import {
+  patient,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
@@ -10,8 +11,6 @@ import {
   waitForStatus,
 } from "../support/warmboot.ts";
 
-/** A policy with which nothing but what is asked for ends a guest's boot in time. */
-const patient = { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } };
 const inPlace = { soft: { ...patient.soft, via: "Reboot" } };
 
 let site: Site;

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { requestMarkUri, type RequestMark } from "../../controller/ports.ts";
 import { requestMark } from "../../src/hypervisor/marks.ts";
-import type { ControllerProcess } from "../support/controller.ts";
+import { guestAsked, type ControllerProcess } from "../support/controller.ts";
 import { startSite, type Site } from "../support/site.ts";
 import {
+  patient,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
@@ -12,8 +13,6 @@ import {
   waitForStatus,
 } from "../support/warmboot.ts";
 
-/** A policy with which nothing but what is asked for ends a guest's boot in time. */
-const patient = { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } };
 const noMarks = { ...patient, marks: "None" };
 
 let site: Site;
@@ -29,12 +28,6 @@ const lastRestart = async (name: string) => {
   await waitForStatus(site.api, name, "observedRestartGeneration", 1);
   return (await readVirtualMachine(site.api, name)).status.lastRestart;
 };
-
-/** Resolves when libvirt has taken a controller's order to ask a guest. */
-const asked = (controller: ControllerProcess, machine: string) =>
-  controller.logged(
-    ({ name, effect, outcome }) => name === machine && effect === "Shutdown" && outcome === "Done",
-  );
 
 // The first test of all: the domain has the first ID of its libvirtd.
 test("a domain ID that comes round again in the middle of a restart is no old boot: nothing is restarted twice", async () => {
@@ -116,7 +109,7 @@ test("without marks nobody can tell what became of a restart whose controller wa
   await using controller = await site.startController();
   const guest = await site.startMachine({ name, behaviour: "deaf" }, noMarks);
   await request(name, noMarks);
-  await asked(controller, name);
+  await guestAsked(controller, name);
   await controller.kill();
   await using next = await site.startController();
   const restart = await lastRestart(name);
@@ -134,7 +127,7 @@ test("the resource is deleted and the controller killed in the middle: the next 
   await using controller = await site.startController();
   const guest = await site.startMachine({ name, behaviour: "obey-after=4" }, patient);
   await request(name, patient);
-  await asked(controller, name);
+  await guestAsked(controller, name);
   await controller.kill();
   await site.api.kubectl("delete", "wvm", name);
   await using next = await site.startController();

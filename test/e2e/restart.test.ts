@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { ApiServer } from "../support/apiserver.ts";
-import type { ControllerProcess } from "../support/controller.ts";
+import { guestAsked, type ControllerProcess } from "../support/controller.ts";
 import type { Behaviour } from "../support/guest.ts";
 import { startInstallation, type Installation } from "../support/installation.ts";
 import { kvmBoots } from "../support/kvm.ts";
@@ -9,6 +9,7 @@ import type { Libvirtd } from "../support/libvirtd.ts";
 import { watchEvents } from "../support/libvirt-events.ts";
 import { defineGuest, startGuest, type RunningGuest } from "../support/start-guest.ts";
 import {
+  patient,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
@@ -124,12 +125,9 @@ describe("real guests on QEMU", () => {
   });
 
   test("a resource that is deleted while its guest shuts down still gets it started, as soon as it is off", async () => {
-    const patient = { restartPolicy: { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } } };
-    const guest = await machine("deleted", "obey-after=2", patient);
-    await api.apply(virtualMachine("deleted", { ...patient, restartGeneration: 1 }));
-    await controller.logged(
-      (line) => line.name === "deleted" && line.effect === "Shutdown" && line.outcome === "Done",
-    );
+    const guest = await machine("deleted", "obey-after=2", { restartPolicy: patient });
+    await api.apply(virtualMachine("deleted", { restartPolicy: patient, restartGeneration: 1 }));
+    await guestAsked(controller, "deleted");
     await api.kubectl("delete", "wvm", "deleted");
     await guest.ready(2);
   });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import type { ControllerProcess } from "../support/controller.ts";
+import { guestAsked } from "../support/controller.ts";
 import { startSite, type Site } from "../support/site.ts";
 import {
+  patient,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
@@ -10,14 +11,6 @@ import {
   waitForStatus,
 } from "../support/warmboot.ts";
 import { hostRebooted } from "../faults/server-faults.ts";
-
-/** A policy with which nothing but what is asked for ends a guest's boot in time. */
-const patient = { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } };
-
-const asked = (controller: ControllerProcess, machine: string) =>
-  controller.logged(
-    ({ name, effect, outcome }) => name === machine && effect === "Shutdown" && outcome === "Done",
-  );
 
 // What the faults are at every point of a restart is in test/faults/servers.test.ts.
 describe("servers that fail", { concurrency: 2 }, () => {
@@ -59,7 +52,7 @@ describe("servers that fail", { concurrency: 2 }, () => {
       await using controller = await site.startController();
       const guest = await site.startMachine({ name, behaviour: "obey-after=10" }, patient);
       await request(name);
-      await asked(controller, name);
+      await guestAsked(controller, name);
       await site.api.restore(backup);
       await guest.ready(2);
       await request(name);
@@ -104,7 +97,9 @@ describe("servers that fail", { concurrency: 2 }, () => {
       );
       assert.ok(requested && autostarted && resting);
       await site.libvirtd.virsh("autostart", "autostarted");
-      const beingAsked = Promise.all(["requested", "autostarted"].map((name) => asked(controller, name)));
+      const beingAsked = Promise.all(
+        ["requested", "autostarted"].map((name) => guestAsked(controller, name)),
+      );
       for (const name of ["requested", "autostarted"])
         await site.api.apply(virtualMachine(name, { restartPolicy: patient, restartGeneration: 1 }));
       await beingAsked;

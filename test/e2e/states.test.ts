@@ -7,14 +7,12 @@ import { fullDisk } from "../support/guest-disk.ts";
 import { run } from "../support/run.ts";
 import { startSite, type Site } from "../support/site.ts";
 import {
+  patient,
   readVirtualMachine,
   restartByAnnotation,
   virtualMachine,
   waitForStatus,
 } from "../support/warmboot.ts";
-
-/** Time enough for everything: what does not come by itself fails the test. */
-const patient = { timeoutSeconds: 3600, resendSeconds: 3600 };
 
 describe("guests in every state that a domain can be in", { concurrency: 3 }, () => {
   let site: Site;
@@ -58,7 +56,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
   });
 
   test("a guest that reboots in place without an agent: libvirt's event proves it, the domain is never off", async () => {
-    const policy = { soft: { ...patient, via: "Reboot" } };
+    const policy = { soft: { ...patient.soft, via: "Reboot" } };
     const guest = await site.startMachine({ name: "in-place", behaviour: "obey" }, policy);
     const id = await site.libvirtd.virsh("domid", "in-place");
     const { lastRestart } = await restartByAnnotation(site.api, "in-place");
@@ -85,7 +83,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   test("a guest that panics is not waited for: mode Soft fails at once, mode Auto cuts its power at once", async () => {
     const options = { name: "panicking", behaviour: "panic", onCrash: "preserve" } as const;
-    const guest = await site.startMachine(options, { soft: patient });
+    const guest = await site.startMachine(options, patient);
     const soft = await restartByAnnotation(site.api, "panicking", "Soft");
     assert.equal(soft.lastRestart?.result, "Failed");
     assert.equal(soft.lastRestart.reason, "GuestCrashed");
@@ -99,8 +97,8 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   test("a guest that panics while it shuts down, and is reset for it, has restarted: once", async () => {
     const options = { name: "crash-restart", behaviour: "panic", onCrash: "restart" } as const;
-    const guest = await site.startMachine(options, { soft: patient });
-    await request("crash-restart", { soft: patient });
+    const guest = await site.startMachine(options, patient);
+    await request("crash-restart", patient);
     const { lastRestart } = await served("crash-restart");
     assert.equal(lastRestart?.result, "Succeeded");
     await guest.ready(2);
@@ -127,7 +125,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
     const guest = await site.startMachine(options);
     await waitForStatus(site.api, "asleep", "domain.state", "PMSuspended");
     // The button is lost on a guest that is just waking up.
-    await request("asleep", { soft: { ...patient, resendSeconds: 5 } });
+    await request("asleep", { soft: { ...patient.soft, resendSeconds: 5 } });
     const { lastRestart } = await served("asleep");
     assert.equal(lastRestart?.result, "Succeeded");
     assert.equal(lastRestart.method, "Soft");
@@ -137,7 +135,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   test("a domain that restarts at poweroff goes off for its restart, and restarts at poweroff afterwards", async () => {
     const options = { name: "poweroff-restart", behaviour: "obey", onPoweroff: "restart" } as const;
-    const guest = await site.startMachine(options, { soft: patient });
+    const guest = await site.startMachine(options, patient);
     const { lastRestart } = await restartByAnnotation(site.api, "poweroff-restart");
     assert.equal(lastRestart?.method, "Soft");
     assert.ok(lastRestart.evidence.includes("RequestMarkSeen"));
@@ -158,7 +156,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
 
   test("a domain that goes off when its guest reboots is started again", async () => {
     const options = { name: "reboot-destroy", behaviour: "reboot", onReboot: "destroy" } as const;
-    const guest = await site.startMachine(options, { soft: patient });
+    const guest = await site.startMachine(options, patient);
     const { lastRestart } = await restartByAnnotation(site.api, "reboot-destroy");
     assert.equal(lastRestart?.result, "Succeeded");
     assert.equal(lastRestart.method, "Soft");
@@ -171,7 +169,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
     const guest = await site.startMachine(options);
     await waitForStatus(site.api, "full", "domain.reason", "IOError");
     await full.makeSpace();
-    await request("full", { soft: patient });
+    await request("full", patient);
     const { lastRestart } = await served("full");
     assert.equal(lastRestart?.result, "Succeeded");
     assert.equal(lastRestart.method, "Soft");
@@ -196,7 +194,7 @@ describe("guests in every state that a domain can be in", { concurrency: 3 }, ()
       const disk = { path, format: "qcow2" } as const;
       const guest = await site.startMachine({ name, behaviour: "obey", disk });
       await begin(name);
-      await request(name, { soft: patient });
+      await request(name, patient);
       await waits(name, "JobRunning");
       assert.deepEqual(effectsOn(name), []);
       await end(name);

@@ -7,6 +7,7 @@ import { kvmBoots } from "../support/kvm.ts";
 import type { Driver } from "../support/libvirtd.ts";
 import type { Expectation } from "./account.ts";
 import type { Place } from "./place.ts";
+import { patient } from "../support/warmboot.ts";
 
 /** A way that a request can take through the controller. What is asked of a machine is asked with its name. */
 export interface Path extends Expectation {
@@ -37,8 +38,6 @@ export interface Path extends Expectation {
 
 const cold = { ends: 1, inPlace: false, results: ["Succeeded"], startsAtOnce: true, runs: true } as const;
 const hard = { restartPolicy: { mode: "Hard" } };
-/** Nothing but what is asked for ends a guest's boot, however slow it is. */
-const patient = { timeoutSeconds: 3600, resendSeconds: 3600 };
 
 /** Guests of libvirt's test driver, which shut down whenever they are asked. */
 const onTestDriver: readonly Path[] = [
@@ -128,7 +127,7 @@ const realGuests: readonly Path[] = [
     driver: "qemu",
     xml: guestXml({ behaviour: "obey" }),
     ready: (name, place) => guestReady(serialLogOf(name, place)),
-    spec: { restartPolicy: { soft: patient } },
+    spec: { restartPolicy: patient },
     boots: twoBoots,
   },
   {
@@ -138,7 +137,7 @@ const realGuests: readonly Path[] = [
     driver: "qemu",
     xml: guestXml({ behaviour: "obey", agent: "running" }),
     ready: agentReady,
-    spec: { restartPolicy: { soft: { ...patient, via: "Reboot", signals: ["ACPI"] } } },
+    spec: { restartPolicy: { soft: { ...patient.soft, via: "Reboot", signals: ["ACPI"] } } },
     boots: twoBoots,
   },
 ];
@@ -159,7 +158,8 @@ function testXml(memoryMiB: number, devices = ""): (name: string) => string {
     `<os><type>hvm</type></os><devices>${devices}</devices></domain>`;
 }
 
-function deafXml(devices = ""): (name: string) => string {
+/** The XML of a domain with firmware alone, which takes no notice of its power button, and with these devices. */
+export function deafXml(devices = ""): (name: string) => string {
   return (name) =>
     `<domain type='qemu'><name>${name}</name><memory unit='MiB'>32</memory>` +
     "<os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>" +

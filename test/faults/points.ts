@@ -1,3 +1,5 @@
+import { Random } from "../simulation/random.ts";
+
 /** One passage of a named point: "libvirt/DOMAIN_SET_METADATA/sent#2". */
 export type Passage = string;
 
@@ -52,21 +54,5 @@ export function openingPassages({ all, beforeRequest }: Passages): Passage[] {
 
 /** A sample of so many in an order that a seed fixes. */
 export function sampled<T>(all: readonly T[], count: number, seed: number): T[] {
-  const random = randomFrom(seed);
-  return all
-    .map((one) => ({ one, order: random() }))
-    .toSorted((first, second) => first.order - second.order)
-    .slice(0, count)
-    .map(({ one }) => one);
-}
-
-/** Mulberry32: numbers from 0 to 1 that a seed fixes. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  return new Random(seed).shuffled(all).slice(0, count);
 }

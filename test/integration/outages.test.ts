@@ -6,10 +6,11 @@ import { after, before, describe, test, type TestContext } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Condition } from "../../crds/condition.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
+import { deafXml } from "../faults/paths.ts";
 import { startHastyController, type ControllerProcess, type LogLine } from "../support/controller.ts";
 import { startInstallation, type Installation } from "../support/installation.ts";
 import { StatusHistory } from "../support/status-history.ts";
-import { applyManifest, virtualMachine } from "../support/warmboot.ts";
+import { applyManifest, patient, virtualMachine } from "../support/warmboot.ts";
 
 /** What the controller waits a minute for comes in six seconds. */
 const haste = 10;
@@ -64,7 +65,7 @@ async function rig(t: TestContext, namespace: string): Promise<Rig> {
       await libvirtd.virsh("destroy", name).catch(() => {});
       await libvirtd.virsh("undefine", name);
     });
-    const restartPolicy = { mode: "Soft", soft: { timeoutSeconds: 3600, resendSeconds: 3600 } };
+    const restartPolicy = { mode: "Soft", ...patient };
     await api.apply(virtualMachine(name, { restartPolicy }), "--namespace", namespace);
     const until: Machine["until"] = (fits, from) => history.until(namespace, name, fits, from);
     const annotate: Machine["annotate"] = async (annotation, value) => {
@@ -126,12 +127,7 @@ interface EventItem {
 async function startDeafGuest(name: string): Promise<void> {
   const { libvirtd } = site;
   const file = join(libvirtd.directory, `${name}.xml`);
-  await writeFile(
-    file,
-    `<domain type='qemu'><name>${name}</name><memory unit='MiB'>32</memory>` +
-      "<os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>" +
-      "<devices><controller type='usb' model='none'/><memballoon model='none'/></devices></domain>",
-  );
+  await writeFile(file, deafXml()(name));
   await libvirtd.virsh("define", file);
   await libvirtd.virsh("start", name);
 }

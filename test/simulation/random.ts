@@ -24,6 +24,14 @@ export class Random {
     return this.next() < probability;
   }
 
+  /** The same in another order. */
+  shuffled<T>(all: readonly T[]): T[] {
+    return all
+      .map((one) => ({ one, order: this.next() }))
+      .toSorted((first, second) => first.order - second.order)
+      .map(({ one }) => one);
+  }
+
   pick<T>(items: readonly [T, ...T[]]): T {
     return items[this.below(items.length)] ?? items[0];
   }

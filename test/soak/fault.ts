@@ -1,9 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
+import {
+  apiServerKilled,
+  guestKilled,
+  guestStopped,
+  killed,
+  stopped,
+  type Undo,
+} from "../faults/server-faults.ts";
 import type { Random } from "../simulation/random.ts";
+import type { Libvirtd } from "../support/libvirtd.ts";
 import { apiRequest, type ApiFate, type ApiRequest } from "../support/proxies/api-proxy.ts";
 import type { Matches } from "../support/proxies/faults.ts";
 import { isEvent, isReply, type LibvirtMessage } from "../support/proxies/libvirt-proxy.ts";
-import type { SignalName } from "../support/supervised.ts";
 import type { Fleet } from "./fleet.ts";
 
 /** Something that goes wrong. */
@@ -36,15 +44,10 @@ export const faults: readonly Fault[] = [
       await fleet.startController();
     },
   },
-  {
-    name: "controller stopped for seconds",
-    on: "either",
-    strike: async ({ controller: { pid } }, random) => {
-      process.kill(pid, "SIGSTOP");
-      await aWhile(random);
-      process.kill(pid, "SIGCONT");
-    },
-  },
+  lasting("controller stopped for seconds", "either", async ({ controller: { pid } }) => {
+    process.kill(pid, "SIGSTOP");
+    return async () => process.kill(pid, "SIGCONT");
+  }),
   {
     name: "connections to libvirt cut",
     on: "either",
@@ -57,17 +60,13 @@ export const faults: readonly Fault[] = [
   },
   libvirtHolds("replies of libvirt late by seconds", isReply),
   libvirtHolds("events of libvirt late by seconds", isEvent),
-  {
-    name: "libvirtd killed",
-    on: "qemu",
-    strike: async ({ libvirtd, libvirtProxy }, random) => {
-      await libvirtd.signal("KILL");
-      await libvirtd.exited();
-      await aWhile(random);
-      await libvirtd.start();
+  lasting("libvirtd killed", "qemu", async ({ libvirtd, libvirtProxy }) => {
+    const start = await killed(libvirtd);
+    return async () => {
+      await start();
       libvirtProxy.touch();
-    },
-  },
+    };
+  }),
   {
     name: "libvirtd restarted",
     on: "qemu",
@@ -76,62 +75,30 @@ export const faults: readonly Fault[] = [
       libvirtProxy.touch();
     },
   },
-  {
-    name: "libvirtd stopped for seconds",
-    on: "either",
-    strike: ({ libvirtd }, random) => stoppedAWhile((signal) => libvirtd.signal(signal), random),
-  },
-  {
-    name: "API server killed",
-    on: "both",
-    strike: async ({ api }, random) => {
-      await api.kill();
-      await api.apiServer.exited();
-      await aWhile(random);
-      await api.startApiServer();
-    },
-  },
+  lasting("libvirtd stopped for seconds", "either", ({ libvirtd }) => stopped(libvirtd)),
+  lasting("API server killed", "both", ({ api }) => apiServerKilled(api)),
   { name: "API server restarted", on: "both", strike: ({ api }) => api.restart() },
-  {
-    name: "API server stopped for seconds",
-    on: "both",
-    strike: ({ api }, random) => stoppedAWhile((signal) => api.apiServer.signal(signal), random),
-  },
-  {
-    name: "etcd killed",
-    on: "both",
-    strike: async ({ api: { etcd } }, random) => {
-      await etcd.signal("KILL");
-      await etcd.exited();
-      await aWhile(random);
-      await etcd.start();
-    },
-  },
-  {
-    name: "etcd stopped for seconds",
-    on: "both",
-    strike: ({ api: { etcd } }, random) => stoppedAWhile((signal) => etcd.signal(signal), random),
-  },
+  lasting("API server stopped for seconds", "both", ({ api }) => stopped(api.apiServer)),
+  lasting("etcd killed", "both", ({ api }) => killed(api.etcd)),
+  lasting("etcd stopped for seconds", "both", ({ api }) => stopped(api.etcd)),
   {
     name: "connections to the API server cut",
     on: "either",
     strike: async ({ apiProxy }) => apiProxy.cut(() => true),
   },
-  {
-    name: "watches silent for seconds",
-    on: "either",
-    strike: async ({ apiProxy }, random) => {
-      const over = aWhile(random);
-      const through = async (line: string) => {
-        await over;
-        return [line];
-      };
-      apiProxy.faults.always(({ verb }) => verb === "Watch", { kind: "Lines", through });
-      apiProxy.cut(({ verb }) => verb === "Watch");
-      await over;
+  lasting("watches silent for seconds", "either", async ({ apiProxy }) => {
+    const over = Promise.withResolvers<void>();
+    const through = async (line: string) => {
+      await over.promise;
+      return [line];
+    };
+    apiProxy.faults.always(({ verb }) => verb === "Watch", { kind: "Lines", through });
+    apiProxy.cut(({ verb }) => verb === "Watch");
+    return async () => {
+      over.resolve();
       apiProxy.faults.heal();
-    },
-  },
+    };
+  }),
   apiDoes("writes refused for seconds", ({ verb }) => verb === "Write", {
     kind: "Refuse",
     code: 503,
@@ -146,8 +113,8 @@ export const faults: readonly Fault[] = [
   apiDoes("answers to statuses lost for seconds", apiRequest("Write", "virtualmachines/status"), {
     kind: "LoseAnswer",
   }),
-  guestIs("QEMU killed", "SIGKILL"),
-  guestIs("QEMU stopped for good", "SIGSTOP"),
+  guestIs("QEMU killed", guestKilled),
+  guestIs("QEMU stopped for good", guestStopped),
 ];
 
 /** Shorter than what a client takes for the end of a silent daemon: the soak's own sessions must not miss an event. */
@@ -158,39 +125,38 @@ async function aWhile(random: Random): Promise<void> {
   await delay(500 + random.below(longestMs));
 }
 
-async function stoppedAWhile(signal: (name: SignalName) => Promise<void>, random: Random): Promise<void> {
-  await signal("STOP");
-  await aWhile(random);
-  await signal("CONT");
+function lasting(name: string, on: Fault["on"], begin: (fleet: Fleet) => Promise<Undo>): Fault {
+  return {
+    name,
+    on,
+    strike: async (fleet, random) => {
+      const end = await begin(fleet);
+      await aWhile(random);
+      await end();
+    },
+  };
 }
 
 function libvirtHolds(name: string, matches: Matches<LibvirtMessage>): Fault {
-  return {
-    name,
-    on: "either",
-    strike: async ({ libvirtProxy }, random) => {
-      const until = aWhile(random);
-      libvirtProxy.faults.always(matches, { kind: "Hold", until });
-      await until;
-      libvirtProxy.faults.heal();
-    },
-  };
+  return lasting(name, "either", async ({ libvirtProxy: { faults: held } }) => {
+    const over = Promise.withResolvers<void>();
+    held.always(matches, { kind: "Hold", until: over.promise });
+    return async () => {
+      over.resolve();
+      held.heal();
+    };
+  });
 }
 
 function apiDoes(name: string, matches: Matches<ApiRequest>, fate: ApiFate): Fault {
-  return {
-    name,
-    on: "either",
-    strike: async ({ apiProxy }, random) => {
-      apiProxy.faults.always(matches, fate);
-      await aWhile(random);
-      apiProxy.faults.heal();
-    },
-  };
+  return lasting(name, "either", async ({ apiProxy }) => {
+    apiProxy.faults.always(matches, fate);
+    return async () => apiProxy.faults.heal();
+  });
 }
 
 /** It stays so until a restart ends it. */
-function guestIs(name: string, signal: "SIGKILL" | "SIGSTOP"): Fault {
+function guestIs(name: string, strike: (libvirtd: Libvirtd, guest: string) => Promise<unknown>): Fault {
   return {
     name,
     on: "qemu",
@@ -198,11 +164,7 @@ function guestIs(name: string, signal: "SIGKILL" | "SIGSTOP"): Fault {
       const machine = machines[random.below(machines.length)];
       if (machine === undefined) return;
       await machine.hurt();
-      try {
-        process.kill(await libvirtd.qemuPid(machine.name), signal);
-      } catch {
-        // It is off at this moment.
-      }
+      await strike(libvirtd, machine.name);
     },
   };
 }

@@ -148,7 +148,7 @@ export class Soak implements AsyncDisposable {
       const dueMs = count * this.#options.everySeconds * 1000;
       await pause(systemClock, Math.max(0, dueMs - this.#elapsedMs()), over);
       if (over.aborted) return;
-      if (deck.length === 0) deck = shuffled(faults, random);
+      if (deck.length === 0) deck = random.shuffled(faults);
       const fault = deck.shift();
       const fleet = this.#fleets[fault?.on === "qemu" ? 1 : random.below(2)];
       if (fault === undefined || fleet === undefined) return;
@@ -213,13 +213,6 @@ export class Soak implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#undo.disposeAsync();
   }
-}
-
-function shuffled<T>(all: readonly T[], random: Random): T[] {
-  return all
-    .map((one) => ({ one, order: random.next() }))
-    .toSorted((first, second) => first.order - second.order)
-    .map(({ one }) => one);
 }
 
 function sum(counts: ReadonlyMap<string, number>): number {

@@ -47,6 +47,13 @@ export interface ControllerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
+/** Resolves when libvirt has taken a controller's order to ask a guest to shut down. */
+export async function guestAsked(controller: ControllerProcess, machine: string): Promise<void> {
+  await controller.logged(
+    ({ name, effect, outcome }) => name === machine && effect === "Shutdown" && outcome === "Done",
+  );
+}
+
 /** Starts the controller of a hypervisor's domains, and resolves when it works. */
 export async function startedController(
   kubeconfig: string,

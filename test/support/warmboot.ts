@@ -38,6 +38,9 @@ export async function readVirtualMachine(api: ApiServer, name: string): Promise<
   return JSON.parse(await api.kubectl("get", "wvm", name, "-o", "json")) as VirtualMachine;
 }
 
+/** A policy with which nothing but what is asked for ends a guest's boot, however slow it is. */
+export const patient = { soft: { timeoutSeconds: 3600, resendSeconds: 3600 } };
+
 /** Longer than anything that a test waits for takes on a busy machine without KVM. */
 const timeout = "--timeout=120s";
 
