@@ -121,11 +121,14 @@ export class DomainTurns {
     options: SessionCallOptions,
   ): Promise<R> {
     const lane = laneOf(options);
-    let turn = this.#turnOf(domain, lane);
-    // Somebody else may have been given the turn, and the domain may have been tidied up.
+    const turns = this.#turnsOf(domain);
+    const turn = turns.get(lane) ?? { lost: 0 };
+    turns.set(lane, turn);
+    rejectHung(turns, lane);
     while (turn.underWay !== undefined) {
+      // Somebody else may have been given the turn.
       await turn.underWay;
-      turn = this.#turnOf(domain, lane);
+      rejectHung(turns, lane);
     }
     const over = Promise.withResolvers<void>();
     turn.underWay = over.promise;
@@ -185,18 +188,13 @@ export class DomainTurns {
     }, delayMs).unref();
   }
 
-  /** Throws a DomainHungError where what hangs keeps a call of this lane from being sent. */
-  #turnOf(domain: DomainReference, lane: Lane): Turn {
+  #turnsOf(domain: DomainReference): Turns {
     const key = keyOf(domain);
-    const turns: Turns = this.#domains.get(key) ?? new Map();
-    for (const other of hangWith[lane]) {
-      const unanswered = turns.get(other)?.unanswered;
-      if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
-    }
-    const turn = turns.get(lane) ?? { lost: 0 };
-    turns.set(lane, turn);
+    const known = this.#domains.get(key);
+    if (known !== undefined) return known;
+    const turns: Turns = new Map();
     this.#domains.set(key, turns);
-    return turn;
+    return turns;
   }
 
   /** There may be thousands of domains, of which few are asked anything now. */
@@ -231,6 +229,13 @@ function laneOf({ waitsFor }: SessionCallOptions): Lane {
       return "Effect";
     default:
       return waitsFor satisfies never;
+  }
+}
+
+function rejectHung(turns: Turns, lane: Lane): void {
+  for (const other of hangWith[lane]) {
+    const unanswered = turns.get(other)?.unanswered;
+    if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
   }
 }
 

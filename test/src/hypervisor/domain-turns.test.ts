@@ -67,22 +67,6 @@ describe("the calls about one domain", () => {
     }
   });
 
-  test("are made one at a time also by who comes while another has just waited for its turn", async () => {
-    const { sent, look } = world();
-    const [first, second] = [look(), look()];
-    sent[0]?.reply();
-    await first;
-    await Promise.resolve();
-    const third = look();
-    assert.equal(sent.length, 2);
-    sent[1]?.reply();
-    await second;
-    await Promise.resolve();
-    assert.equal(sent.length, 3);
-    sent[2]?.reply();
-    await third;
-  });
-
   test("wait for none about another", async () => {
     const { sent, look, turns } = world();
     void look();
