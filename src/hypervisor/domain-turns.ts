@@ -8,9 +8,13 @@ import {
 } from "libvirt";
 import type { DomainReference } from "../../controller/ports.ts";
 import type { Caller } from "./caller.ts";
+import { DaemonProbe } from "./daemon-probe.ts";
 
 /** libvirt answers a look within milliseconds, or holds the domain for something that hangs. */
 const lookTimeoutMs = 5000;
+
+/** What is answered within this time, as nearly all is, gives no reason to doubt the daemon. */
+const doubtAfterMs = 1000;
 
 /** A call that was unanswered for so long when its connection was lost may still hang in the daemon. */
 const mayHangMs = 5000;
@@ -43,8 +47,13 @@ export class DomainHungError extends Error {
   readonly procedure: string;
   /** Whether it is this call that is not answered, and may still be carried out; false where an earlier one kept it from being sent. */
   readonly sent: boolean;
+  /** Whether the daemon has answered nothing else either since then, so that it is not the domain that hangs. */
+  readonly isDaemonSilent: boolean;
 
-  constructor({ procedure, sinceMs, againMs }: Unanswered, { sent }: { sent: boolean }) {
+  constructor(
+    { procedure, sinceMs, againMs }: Unanswered,
+    { sent, isDaemonSilent }: { sent: boolean; isDaemonSilent: boolean },
+  ) {
     const again =
       againMs === undefined
         ? "it is asked again when it has"
@@ -52,6 +61,7 @@ export class DomainHungError extends Error {
     super(`libvirt has not answered ${procedure} about this domain since ${timeOf(sinceMs)}; ${again}`);
     this.procedure = procedure;
     this.sent = sent;
+    this.isDaemonSilent = isDaemonSilent;
   }
 }
 
@@ -81,6 +91,7 @@ type Turns = Map<Lane, Turn>;
  */
 export class DomainTurns {
   readonly #session: Caller;
+  readonly #daemon: DaemonProbe;
   readonly #answered: (domain: DomainReference) => void;
   /** Of the domains that are being asked, or hang. */
   readonly #domains = new Map<string, Turns>();
@@ -88,6 +99,7 @@ export class DomainTurns {
   /** `answered` is told which domain can be asked again. */
   constructor(session: Caller, answered: (domain: DomainReference) => void) {
     this.#session = session;
+    this.#daemon = new DaemonProbe(session);
     this.#answered = answered;
   }
 
@@ -121,18 +133,16 @@ export class DomainTurns {
     options: SessionCallOptions,
   ): Promise<R> {
     const lane = laneOf(options);
-    const turns = this.#turnsOf(domain);
-    const turn = turns.get(lane) ?? { lost: 0 };
-    turns.set(lane, turn);
-    rejectHung(turns, lane);
+    let turn = this.#turnOf(domain, lane);
+    // Somebody else may have been given the turn, and the domain may have been tidied up.
     while (turn.underWay !== undefined) {
-      // Somebody else may have been given the turn.
       await turn.underWay;
-      rejectHung(turns, lane);
+      turn = this.#turnOf(domain, lane);
     }
     const over = Promise.withResolvers<void>();
     turn.underWay = over.promise;
     const call = { procedure: procedure.name, sinceMs: Date.now() };
+    const doubt = setTimeout(() => this.#daemon.ask(), doubtAfterMs);
     try {
       const timeoutMs = lane === "Look" ? lookTimeoutMs : undefined;
       const result = await this.#session.call(procedure, args, { timeoutMs, ...options });
@@ -141,6 +151,7 @@ export class DomainTurns {
     } catch (error) {
       throw this.#failed({ domain, lane, turn }, call, error);
     } finally {
+      clearTimeout(doubt);
       turn.underWay = undefined;
       over.resolve();
       this.#tidyUp(domain);
@@ -155,7 +166,7 @@ export class DomainTurns {
     if (error instanceof CallTimeoutError && error.aftermath !== undefined) {
       turn.unanswered = call;
       void this.#watch({ domain, lane, turn }, call, error.aftermath);
-      return new DomainHungError(call, { sent: true });
+      return this.#hung(call, { sent: true });
     }
     if (error instanceof ConnectionError) {
       if (error.sent && Date.now() - call.sinceMs >= mayHangMs) this.#lost(domain, turn, call);
@@ -188,13 +199,25 @@ export class DomainTurns {
     }, delayMs).unref();
   }
 
-  #turnsOf(domain: DomainReference): Turns {
+  /** Throws a DomainHungError where what hangs keeps a call of this lane from being sent. */
+  #turnOf(domain: DomainReference, lane: Lane): Turn {
     const key = keyOf(domain);
-    const known = this.#domains.get(key);
-    if (known !== undefined) return known;
-    const turns: Turns = new Map();
+    const turns: Turns = this.#domains.get(key) ?? new Map();
+    for (const other of hangWith[lane]) {
+      const unanswered = turns.get(other)?.unanswered;
+      if (unanswered !== undefined) throw this.#hung(unanswered, { sent: false });
+    }
+    const turn = turns.get(lane) ?? { lost: 0 };
+    turns.set(lane, turn);
     this.#domains.set(key, turns);
-    return turns;
+    return turn;
+  }
+
+  #hung(call: Unanswered, { sent }: { sent: boolean }): DomainHungError {
+    // A new connection was answered.
+    const isDaemonSilent = call.againMs === undefined && !this.#daemon.hasAnsweredSince(call.sinceMs);
+    if (isDaemonSilent) this.#daemon.ask();
+    return new DomainHungError(call, { sent, isDaemonSilent });
   }
 
   /** There may be thousands of domains, of which few are asked anything now. */
@@ -229,13 +252,6 @@ function laneOf({ waitsFor }: SessionCallOptions): Lane {
       return "Effect";
     default:
       return waitsFor satisfies never;
-  }
-}
-
-function rejectHung(turns: Turns, lane: Lane): void {
-  for (const other of hangWith[lane]) {
-    const unanswered = turns.get(other)?.unanswered;
-    if (unanswered !== undefined) throw new DomainHungError(unanswered, { sent: false });
   }
 }
 

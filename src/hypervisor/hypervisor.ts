@@ -34,7 +34,7 @@ import { isProvenDefinition, marksOfBoot } from "./marks.ts";
 import { Mirror, type Answer, type Known } from "./mirror.ts";
 import { isNamedMomentary, removeLeftover } from "./momentary-domain.ts";
 import { nextStart, type Starter } from "./next-start.ts";
-import { absenceOf, outcomeOf } from "./outcome.ts";
+import { absenceOf, lossOf, outcomeOf } from "./outcome.ts";
 import type { XmlElement } from "./xml/element.ts";
 
 /** Whether the hypervisor can be asked. */
@@ -136,7 +136,7 @@ export class LibvirtHypervisor implements Hypervisor {
         return;
       case "Disconnected":
         clearTimeout(this.#secondList);
-        this.#setUnreachable(event.error.message);
+        this.#setUnreachable(lossOf(event.error, this.#session.uri));
         return;
       case "MetadataChange":
         // The marks that this program writes itself; they are read afresh whenever they matter.
@@ -175,7 +175,7 @@ export class LibvirtHypervisor implements Hypervisor {
       await Promise.all(leftovers.map((domain) => removeLeftover(this.#session, domain)));
     } catch (error) {
       // Throws on what is not libvirt's.
-      absenceOf(error);
+      this.#absence(error);
     }
   }
 
@@ -270,7 +270,7 @@ export class LibvirtHypervisor implements Hypervisor {
       this.#mirror.meet(dom);
       return this.#mirror.find(reference) ?? { kind: "Missing" };
     } catch (error) {
-      return absenceOf(error, wordOf(reference));
+      return this.#absence(error, wordOf(reference));
     }
   }
 
@@ -322,7 +322,7 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       return { kind: "Missing", ...(await this.#next({ identity }, comparison)) };
     } catch (error) {
-      return absenceOf(error, wordOf(reference));
+      return this.#absence(error, wordOf(reference));
     }
   }
 
@@ -352,10 +352,14 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       return await ask(this.#calls(domain, this.#reachability.driver));
     } catch (error) {
-      const absence = absenceOf(error, domain.name);
+      const absence = this.#absence(error, domain.name);
       if (absence.kind === "Missing") this.#mirror.remove(domain.uuid);
       return absence;
     }
+  }
+
+  #absence(error: unknown, name?: string): Missing | Unreachable {
+    return absenceOf(error, { uri: this.#session.uri, name });
   }
 
   /** The effect is not sent where the hypervisor cannot be asked. */

@@ -1,4 +1,11 @@
-import { CallHeldError, CallTimeoutError, ConnectionError, LibvirtError, type ErrorCodeName } from "libvirt";
+import {
+  CallHeldError,
+  CallTimeoutError,
+  ConnectionError,
+  LibvirtError,
+  type ConnectionErrorKind,
+  type ErrorCodeName,
+} from "libvirt";
 import type { Missing, Outcome, RefusalCause, Unreachable } from "../../controller/ports.ts";
 import { AgentSilentError } from "./agent.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
@@ -15,6 +22,9 @@ const retryMs = 10_000;
  */
 const lostConnectionRetryMs = 1000;
 
+/** A daemon that answers nothing is soon known to be away, or answers again: then it is seen whether the domain hangs. */
+const silentRetryMs = 1000;
+
 /** What the codes of libvirt's refusals mean to the controller. */
 const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
   ACCESS_DENIED: "Denied",
@@ -24,6 +34,9 @@ const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
 
 /** What this program refuses by itself. */
 const ownRefusals = [AgentSilentError, DefinitionError, DomainXmlError, MomentaryDomainError];
+
+/** How the connection to a daemon ends that hangs, and how the next one fails. */
+const silences: ReadonlySet<ConnectionErrorKind> = new Set(["KeepaliveTimeout", "OpenTimeout"]);
 
 /** The outcome of libvirt calls that were made for one effect. */
 export async function outcomeOf(calls: () => Promise<unknown>): Promise<Outcome> {
@@ -55,7 +68,10 @@ function isUnanswered(error: unknown): error is { sent: boolean; message: string
  * What a failed look at a domain says about it. That libvirt does not answer about one, or answers what cannot be used,
  * is that domain's and not the hypervisor's.
  */
-export function absenceOf(error: unknown, name?: string): Missing | Unreachable {
+export function absenceOf(
+  error: unknown,
+  { uri, name }: { uri: string; name?: string | undefined },
+): Missing | Unreachable {
   const domain = name === undefined ? "the domain" : `the domain ${name}`;
   if (error instanceof LibvirtError) {
     if (error.code === "NO_DOMAIN") return { kind: "Missing" };
@@ -63,8 +79,11 @@ export function absenceOf(error: unknown, name?: string): Missing | Unreachable 
       ? unresponsive(domain, error.message, retryMs)
       : unreadable(domain, `libvirt cannot tell: ${error.message}`);
   }
-  // Its answer is told.
-  if (error instanceof DomainHungError) return unresponsive(domain, error.message, undefined);
+  if (error instanceof DomainHungError)
+    return error.isDaemonSilent
+      ? hypervisorUnreachable(silenceOf(uri), silentRetryMs)
+      : // Its answer is told.
+        unresponsive(domain, error.message, undefined);
   if (error instanceof CallHeldError) return hypervisorUnreachable(error.message, retryMs);
   if (error instanceof CallTimeoutError) {
     const { sent, procedure, timeoutMs, message } = error;
@@ -82,14 +101,20 @@ export function absenceOf(error: unknown, name?: string): Missing | Unreachable 
     // The connection goes on after a reply that could not be decoded.
     return error.kind === "Protocol" && error.sent
       ? unreadable(domain, error.message)
-      : hypervisorUnreachable(lossOf(error), lostConnectionRetryMs);
+      : hypervisorUnreachable(lossOf(error, uri), lostConnectionRetryMs);
   }
   throw error;
 }
 
-/** Why the connection is lost, whichever call that has met. */
-function lossOf({ cause, message }: ConnectionError): string {
-  return cause instanceof ConnectionError ? cause.message : message;
+/** Why the connection to the hypervisor of this URI is lost, whichever call has met that. */
+export function lossOf(error: ConnectionError, uri: string): string {
+  const { kind, message } = error.cause instanceof ConnectionError ? error.cause : error;
+  return silences.has(kind) ? silenceOf(uri) : message;
+}
+
+/** The same words for as long as it lasts, whichever way it shows: by a call, the connection, or the next one. */
+function silenceOf(uri: string): string {
+  return `libvirt at ${uri} does not answer: is it stuck?`;
 }
 
 function hypervisorUnreachable(message: string, retryInMs: number): Unreachable {

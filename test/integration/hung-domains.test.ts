@@ -19,7 +19,7 @@ class Watched implements AsyncDisposable {
   readonly hypervisor: LibvirtHypervisor;
   readonly events: SessionEvent[] = [];
   readonly changes: HypervisorChange[] = [];
-  /** Procedures of all calls that were sent. */
+  /** Procedures of all calls about domains that were sent. */
   readonly sent: string[] = [];
   #answered = 0;
   #happened = Promise.withResolvers<void>();
@@ -77,6 +77,7 @@ class Watched implements AsyncDisposable {
 
   readonly #count = (message: unknown) => {
     const { procedure, step } = message as { procedure: string; step: string };
+    if (!procedure.startsWith("DOMAIN_")) return;
     if (step === "sent") this.sent.push(procedure);
     if (step === "reply") this.#answered += 1;
   };

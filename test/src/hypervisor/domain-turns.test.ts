@@ -25,10 +25,12 @@ interface Sent {
 /** A session that answers when it is told to, and the turns over it. */
 function world() {
   const sent: Sent[] = [];
+  const probes: Sent[] = [];
   const answered: DomainReference[] = [];
-  const call = (_procedure: unknown, _args: unknown, options?: SessionCallOptions) => {
+  const call = (procedure: unknown, _args: unknown, options?: SessionCallOptions) => {
     const { promise, resolve, reject } = Promise.withResolvers<never>();
-    sent.push({ options, reply: () => resolve({} as never), fail: reject });
+    const to = procedure === procedures.connectGetLibVersion ? probes : sent;
+    to.push({ options, reply: () => resolve({} as never), fail: reject });
     return promise;
   };
   const turns = new DomainTurns({ call } as Caller, (domain) => answered.push(domain));
@@ -36,6 +38,7 @@ function world() {
   return {
     turns,
     sent,
+    probes,
     answered,
     look: (of = calls) => of.call(procedures.domainGetState, { dom, flags: 0 }),
     shutDown: () => calls.call(procedures.domainShutdownFlags, { dom, flags: 0 }, { waitsFor: "Domain" }),
@@ -65,6 +68,22 @@ describe("the calls about one domain", () => {
       await done;
       await Promise.resolve();
     }
+  });
+
+  test("are made one after the other also when one that waited was given its turn last", async () => {
+    const { sent, look } = world();
+    const first = look();
+    const second = look();
+    sent[0]?.reply();
+    await first;
+    const third = look();
+    await Promise.resolve();
+    assert.equal(sent.length, 2);
+    sent[1]?.reply();
+    await second;
+    await Promise.resolve();
+    sent[2]?.reply();
+    await third;
   });
 
   test("wait for none about another", async () => {
@@ -105,6 +124,62 @@ describe("the calls about one domain", () => {
     await assert.rejects(all.shutDown(), DomainHungError);
     await assert.rejects(all.destroy(), DomainHungError);
     assert.equal(all.sent.length, 1);
+  });
+});
+
+describe("the daemon", () => {
+  const hungBy = async (call: Promise<unknown>) => {
+    const error: unknown = await call.catch((reason: unknown) => reason);
+    assert.ok(error instanceof DomainHungError);
+    return error;
+  };
+  const late = () => new CallTimeoutError("X", 1, new Promise<Aftermath>(() => {}));
+
+  test("is asked once where a domain has not answered for a second, which tells which of them hangs", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    for (const answers of [true, false]) {
+      const { sent, probes, look } = world();
+      const hung = look();
+      context.mock.timers.tick(999);
+      assert.equal(probes.length, 0);
+      context.mock.timers.tick(1);
+      assert.equal(probes.length, 1);
+      if (answers) probes[0]?.reply();
+      context.mock.timers.tick(4000);
+      sent[0]?.fail(late());
+      assert.equal((await hungBy(hung)).isDaemonSilent, !answers);
+      assert.equal((await hungBy(look())).isDaemonSilent, !answers);
+      assert.equal(probes.length, 1);
+      assert.equal(sent.length, 1);
+    }
+  });
+
+  test("is asked again once it has answered, as an answer to what was asked before proves nothing", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    const { sent, probes, look, turns } = world();
+    void look(turns.of({ kind: "Name", name: "other" }));
+    context.mock.timers.tick(1000);
+    const hung = look();
+    context.mock.timers.tick(5000);
+    probes[0]?.reply();
+    await Promise.resolve();
+    sent[1]?.fail(late());
+    assert.equal((await hungBy(hung)).isDaemonSilent, true);
+    await Promise.resolve();
+    assert.equal(probes.length, 2);
+    probes[1]?.reply();
+    await Promise.resolve();
+    assert.equal((await hungBy(look())).isDaemonSilent, false);
+  });
+
+  test("is not asked where it has answered in time", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    const { sent, probes, look } = world();
+    const looked = look();
+    sent[0]?.reply();
+    await looked;
+    context.mock.timers.tick(10_000);
+    assert.equal(probes.length, 0);
   });
 });
 

@@ -19,6 +19,8 @@ const late = new CallTimeoutError("DOMAIN_CREATE", 1000, Promise.resolve("Answer
 const hanging = { procedure: "DOMAIN_SHUTDOWN_FLAGS", sinceMs: 0 };
 const queued = new CallTimeoutError("DOMAIN_CREATE", 1000, undefined);
 const broken = new ConnectionError("Closed", "the connection was closed", { sent: true });
+const unopened = new ConnectionError("OpenTimeout", "the daemon did not answer within 10000 ms");
+const uri = "qemu:///system";
 const unsent = new ConnectionError("Closed", "the connection was closed");
 
 describe("the outcome of an effect", () => {
@@ -37,7 +39,12 @@ describe("the outcome of an effect", () => {
     ["is not answered in time", late, "Unanswered", undefined],
     ["is not sent in time", queued, "NotSent", undefined],
     ["is not sent, as too much is unanswered", new CallHeldError(8), "NotSent", undefined],
-    ["is what hangs", new DomainHungError(hanging, { sent: true }), "Unanswered", undefined],
+    [
+      "is what hangs",
+      new DomainHungError(hanging, { sent: true, isDaemonSilent: false }),
+      "Unanswered",
+      undefined,
+    ],
     ["loses its connection", broken, "Unanswered", undefined],
     ["finds no connection", unsent, "NotSent", undefined],
   ] as const)
@@ -48,7 +55,7 @@ describe("the outcome of an effect", () => {
     });
 
   test("that meets a domain on which another call hangs is Refused, Busy", async () => {
-    const error = new DomainHungError(hanging, { sent: false });
+    const error = new DomainHungError(hanging, { sent: false, isDaemonSilent: false });
     const { message } = error;
     assert.match(
       message,
@@ -68,7 +75,7 @@ describe("the outcome of an effect", () => {
 
 describe("a look that fails", () => {
   test("for want of the domain says that it is missing", () => {
-    assert.deepEqual(absenceOf(noDomain), { kind: "Missing" });
+    assert.deepEqual(absenceOf(noDomain, { uri }), { kind: "Missing" });
   });
 
   const unread = new ConnectionError("Protocol", "the reply cannot be read", { sent: true });
@@ -89,7 +96,7 @@ describe("a look that fails", () => {
     ["earlier calls take all places", queued, "HypervisorUnreachable"],
   ] as const)
     test(`because ${what} is ${reason}, in its own words, and is to be asked again`, () => {
-      const absence = absenceOf(error, "web");
+      const absence = absenceOf(error, { uri, name: "web" });
       assert.ok(absence.kind === "Unreachable");
       assert.equal(absence.reason, reason);
       assert.ok(absence.message.includes(error.message));
@@ -98,14 +105,14 @@ describe("a look that fails", () => {
     });
 
   test("because a call about it is not answered is DomainUnresponsive, and says nothing of what may still be carried out", () => {
-    const absence = absenceOf(late, "web");
+    const absence = absenceOf(late, { uri, name: "web" });
     assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
     assert.match(absence.message, /not about the domain web: .*did not answer DOMAIN_CREATE within 1 s/);
   });
 
   test("because the domain hangs is DomainUnresponsive, and its answer says when to ask again", () => {
-    const error = new DomainHungError(hanging, { sent: true });
-    const absence = absenceOf(error, "web");
+    const error = new DomainHungError(hanging, { sent: true, isDaemonSilent: false });
+    const absence = absenceOf(error, { uri, name: "web" });
     assert.ok(absence.kind === "Unreachable" && absence.reason === "DomainUnresponsive");
     assert.ok(
       absence.message.includes("not about the domain web") && absence.message.includes(error.message),
@@ -113,7 +120,21 @@ describe("a look that fails", () => {
     assert.equal(absence.retryInMs, undefined);
   });
 
+  for (const [what, error] of [
+    ["does not answer a call", new DomainHungError(hanging, { sent: true, isDaemonSilent: true })],
+    ["has fallen silent", new ConnectionError("KeepaliveTimeout", "silent", { sent: true })],
+    ["does not answer a new connection", new ConnectionError("NotConnected", "no", { cause: unopened })],
+  ] as const)
+    test(`because the daemon ${what} is HypervisorUnreachable, in the same words, and soon asked again`, () => {
+      assert.deepEqual(absenceOf(error, { uri, name: "web" }), {
+        kind: "Unreachable",
+        reason: "HypervisorUnreachable",
+        message: "libvirt at qemu:///system does not answer: is it stuck?",
+        retryInMs: 1000,
+      });
+    });
+
   test("by a mistake of the program is thrown", () => {
-    assert.throws(() => absenceOf(new TypeError("a mistake")), TypeError);
+    assert.throws(() => absenceOf(new TypeError("a mistake"), { uri }), TypeError);
   });
 });

@@ -1,0 +1,45 @@
+import { procedures } from "libvirt";
+import type { Caller } from "./caller.ts";
+
+/**
+ * Tells a daemon that hangs from one that only does not answer about a domain: by a call that needs nothing but the
+ * daemon. The call also frees one that waits in the daemon without need: libvirtd (9.0.0) makes a further worker only as
+ * a further call comes, and of several that came at once some may have been left without one.
+ */
+export class DaemonProbe {
+  readonly #session: Caller;
+  #isAsking = false;
+  #isWantedAgain = false;
+  /** When the last call was sent that was answered, in milliseconds since 1970. */
+  #answeredSentAtMs = -Infinity;
+
+  constructor(session: Caller) {
+    this.#session = session;
+  }
+
+  /** Asks the daemon, once it has answered what it is being asked. */
+  ask(): void {
+    if (this.#isAsking) this.#isWantedAgain = true;
+    else void this.#ask();
+  }
+
+  /** Whether the daemon has answered what it was asked after this moment, in milliseconds since 1970. */
+  hasAnsweredSince(epochMs: number): boolean {
+    return this.#answeredSentAtMs > epochMs;
+  }
+
+  async #ask(): Promise<void> {
+    this.#isAsking = true;
+    const sentAtMs = Date.now();
+    try {
+      await this.#session.call(procedures.connectGetLibVersion, {});
+      this.#answeredSentAtMs = sentAtMs;
+    } catch {
+      // Without an answer nothing is known; whoever wants to know asks again.
+    }
+    this.#isAsking = false;
+    if (!this.#isWantedAgain) return;
+    this.#isWantedAgain = false;
+    this.ask();
+  }
+}
