@@ -3,10 +3,11 @@ import { Session, procedures, type ListedDomain } from "libvirt";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { parseVirtualMachine } from "../../crds/virtual-machine.ts";
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
-import { hasReason, UnreachableError } from "../../src/kubernetes/errors.ts";
+import { hasReason } from "../../src/kubernetes/errors.ts";
 import { Reflector } from "../../src/kubernetes/reflector.ts";
 import { keyOf, type KubernetesObject, type ResourceType } from "../../src/kubernetes/resource.ts";
 import type { ApiServer } from "../support/apiserver.ts";
+import { insist } from "../support/insist.ts";
 import { startLibvirtd, type Driver, type Libvirtd } from "../support/libvirtd.ts";
 import type { Heard } from "./account.ts";
 
@@ -85,7 +86,7 @@ export class Resources implements AsyncDisposable {
   /** As the API server has it now, whatever the watch has told yet. */
   async read(key: string): Promise<VirtualMachine> {
     const [namespace = "", name = ""] = key.split("/");
-    const object = await this.#insist(() => this.#client.get(virtualMachines, { namespace, name }));
+    const object = await insist(() => this.#client.get(virtualMachines, { namespace, name }));
     const parsed = parseVirtualMachine(object);
     if (parsed.kind === "Invalid") throw new Error(`${key}: ${parsed.message}`);
     return parsed.virtualMachine;
@@ -93,33 +94,17 @@ export class Resources implements AsyncDisposable {
 
   async create(namespace: string, name: string, spec: object): Promise<string> {
     const object = { metadata: { namespace, name }, spec };
-    await this.#insist(
-      () => this.#client.create<KubernetesObject & { spec: object }>(virtualMachines, object),
-      "AlreadyExists",
-    );
+    const create = () => this.#client.create<KubernetesObject & { spec: object }>(virtualMachines, object);
+    await insist(() => unless("AlreadyExists", create));
     return keyOf(object);
   }
 
   async changeSpec(namespace: string, name: string, spec: object): Promise<void> {
-    await this.#insist(() => this.#client.mergePatch(virtualMachines, { namespace, name }, { spec }));
+    await insist(() => this.#client.mergePatch(virtualMachines, { namespace, name }, { spec }));
   }
 
   async delete(namespace: string, name: string): Promise<void> {
-    await this.#insist(() => this.#client.delete(virtualMachines, { namespace, name }), "NotFound");
-  }
-
-  /** An API server that is killed by a case is back soon; what it has done before, it refuses to do again. */
-  async #insist<T>(request: () => Promise<T>, done?: "AlreadyExists" | "NotFound"): Promise<T | undefined> {
-    for (;;) {
-      try {
-        return await request();
-      } catch (error) {
-        if (done !== undefined && hasReason(error, done)) return undefined;
-        if (!(error instanceof UnreachableError)) throw error;
-        // It tells nobody when it is back: one asks.
-        await delay(100);
-      }
-    }
+    await insist(() => unless("NotFound", () => this.#client.delete(virtualMachines, { namespace, name })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -236,5 +221,14 @@ export class Witness {
   /** The domain as libvirt has it now. */
   async find(name: string): Promise<ListedDomain | undefined> {
     return (await this.session.listDomains()).find((domain) => domain.name === name);
+  }
+}
+
+/** An API server that is killed by a case, and back soon, refuses to do again what it has done before. */
+async function unless(reason: "AlreadyExists" | "NotFound", request: () => Promise<unknown>): Promise<void> {
+  try {
+    await request();
+  } catch (error) {
+    if (!hasReason(error, reason)) throw error;
   }
 }

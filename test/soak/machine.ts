@@ -11,9 +11,9 @@ import type { KubernetesObject } from "../../src/kubernetes/resource.ts";
 import type { Fault } from "../faults/account.ts";
 import type { Witness } from "../faults/place.ts";
 import type { Random } from "../simulation/random.ts";
+import { insist } from "../support/insist.ts";
 import { guestReady } from "../support/serial-log.ts";
 import type { RunningGuest } from "../support/start-guest.ts";
-import { insist } from "./insist.ts";
 import { verdictOf } from "./verdict.ts";
 
 /** The resource as the soak watches it. */

@@ -40,8 +40,13 @@ export interface Tally {
   faults: Map<string, number>;
   /** Requests that did not end as they should. */
   wrong: Served[];
+  /** Requests that have not ended yet, with what their resources say. */
+  inFlight: Served[];
   memory: Readonly<Record<Driver, Memory>>;
 }
+
+/** What is counted as it happens. */
+type Counted = Omit<Tally, "minutes" | "inFlight">;
 
 const sampleMs = 10_000;
 const minuteMs = 60_000;
@@ -52,14 +57,14 @@ const convergesWithinMs = 900_000;
 export class Soak implements AsyncDisposable {
   readonly #options: SoakOptions;
   readonly #fleets: readonly Fleet[];
-  readonly #tally: Tally;
+  readonly #tally: Counted;
   readonly #undo: AsyncDisposableStack;
   #beganAtMs = performance.now();
 
   private constructor(
     options: SoakOptions,
     fleets: readonly Fleet[],
-    tally: Tally,
+    tally: Counted,
     undo: AsyncDisposableStack,
   ) {
     this.#options = options;
@@ -74,8 +79,7 @@ export class Soak implements AsyncDisposable {
     const api = undo.use(await startApiServer());
     const kubeconfig = await installWarmboot(api);
     const client = undo.use(await KubernetesClient.load({ path: api.kubeconfig, connections: 16 }));
-    const tally: Tally = {
-      minutes: 0,
+    const tally: Counted = {
       results: new Map(),
       faults: new Map(),
       wrong: [],
@@ -138,7 +142,11 @@ export class Soak implements AsyncDisposable {
 
   /** What it has come to so far. */
   tally(): Tally {
-    return { ...this.#tally, minutes: this.#elapsedMs() / minuteMs };
+    const inFlight = this.#fleets
+      .flatMap(({ machines }) => machines)
+      .filter(({ waitsSinceMs }) => waitsSinceMs !== undefined)
+      .flatMap((machine) => machine.unended() ?? []);
+    return { ...this.#tally, inFlight, minutes: this.#elapsedMs() / minuteMs };
   }
 
   async #disturb(over: AbortSignal): Promise<void> {

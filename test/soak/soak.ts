@@ -34,7 +34,12 @@ const mostGrowth = 1.1;
 const measuredOn = machine();
 let soak: Soak | undefined;
 onInterruption((exitCode) => {
-  if (soak !== undefined) print(soak.tally());
+  if (soak !== undefined) {
+    const tally = soak.tally();
+    for (const { machine, faults } of tally.inFlight)
+      toStderr(`${machine.key}: ${faults.map(([, words]) => words).join("; ")}`);
+    print(tally);
+  }
   // All parts end with this process. Ending them one by one would look to the run like faults.
   process.exit(exitCode);
 });
@@ -54,7 +59,7 @@ await soak[Symbol.asyncDispose]();
 process.exit(isWell ? 0 : 1);
 
 /** Prints what it has come to, and whether nothing was wrong. */
-function print({ minutes, results, faults, wrong, memory }: Tally): boolean {
+function print({ minutes, results, faults, wrong, inFlight, memory }: Tally): boolean {
   const counts = (named: ReadonlyMap<string, number>) =>
     table(
       [...named]
@@ -79,6 +84,7 @@ function print({ minutes, results, faults, wrong, memory }: Tally): boolean {
       ...kinds.map(
         (kind) => `${kind}: ${wrong.filter((one) => one.faults.some(([is]) => is === kind)).length}`,
       ),
+      ...(inFlight.length > 0 ? [`in flight: ${inFlight.length}`] : []),
       "",
       Number.isNaN(before)
         ? `the memory can be compared after minute ${settledMinute}`
