@@ -1,9 +1,14 @@
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { armFailpoints, FailpointError } from "./failpoints.ts";
 import { CredentialsError } from "./kubernetes/errors.ts";
 import { createLog } from "./log.ts";
 import { readOptions } from "./options.ts";
 import { runProgram } from "./program.ts";
+
+// V8 would let garbage take several times the place of what lives before it looks: of 200 machines under constant
+// restarts 54 MiB lived after twenty minutes, and the process had grown from 290 to 355 MiB.
+setFlagsFromString("--heap-growing-percent=20");
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;

@@ -198,21 +198,32 @@ test("A connection that stalls without a word is noticed and replaced", async ()
   assert.ok(codes.includes("Silent"), String(codes));
 });
 
-test("What is deleted and created again while nobody watches is told as both", async () => {
+/**
+ * Deletes one of two resources and creates the other one anew while a reflector is cut off, `meanwhile` something happens,
+ * and resolves once the reflector knows. Only its later news are left.
+ */
+async function replacedBehind(undo: AsyncDisposableStack, meanwhile: () => Promise<void>) {
   const namespace = await namespaced();
-  await using proxy = await TcpProxy.start(api.url);
-  await using proxied = await clientOf({ server: proxy.url });
+  const proxy = undo.use(await TcpProxy.start(api.url));
+  const proxied = undo.use(await clientOf({ server: proxy.url }));
   await client.create(TYPE, widget(namespace, "a", 1));
   await client.create(TYPE, widget(namespace, "b", 1));
-  await using world = reflecting(namespace, { client: proxied });
+  const world = undo.use(reflecting(namespace, { client: proxied }));
   await world.reflector.synced();
   assert.deepEqual(world.news, ["Added a 1", "Added b 1", "synced"]);
   proxy.refuse();
   await client.delete(TYPE, { namespace, name: "a" });
   await client.create(TYPE, widget(namespace, "a", 2));
   await client.delete(TYPE, { namespace, name: "b" });
+  await meanwhile();
   proxy.heal();
   await world.until(() => sizeOf(world, `${namespace}/a`) === 2 && world.reflector.store.size === 1);
+  return world;
+}
+
+test("What is deleted and created again while nobody watches is told as both", async () => {
+  await using undo = new AsyncDisposableStack();
+  const world = await replacedBehind(undo, async () => {});
   assert.deepEqual(world.news.toSorted(), ["Added a 2", "Deleted a 1", "Deleted b 1"]);
 });
 
@@ -242,22 +253,9 @@ test("An API server that is restarted, and one that is killed, is found again wi
 });
 
 test("An API server that was away, and remembers no changes from before, is listed anew", async () => {
-  const namespace = await namespaced();
-  await using proxy = await TcpProxy.start(api.url);
-  await using proxied = await clientOf({ server: proxy.url });
-  await client.create(TYPE, widget(namespace, "a", 1));
-  await client.create(TYPE, widget(namespace, "b", 1));
-  await using world = reflecting(namespace, { client: proxied });
-  await world.reflector.synced();
-  assert.deepEqual(world.news, ["Added a 1", "Added b 1", "synced"]);
-  proxy.refuse();
-  await client.delete(TYPE, { namespace, name: "a" });
-  await client.create(TYPE, widget(namespace, "a", 2));
-  await client.delete(TYPE, { namespace, name: "b" });
+  await using undo = new AsyncDisposableStack();
   // A restarted API server remembers no changes from before its start.
-  await api.restart();
-  proxy.heal();
-  await world.until(() => sizeOf(world, `${namespace}/a`) === 2 && world.reflector.store.size === 1);
+  const world = await replacedBehind(undo, () => api.restart());
   await world.until(() => world.told.includes("synced"));
   assert.deepEqual(world.news, ["Deleted a 1", "Added a 2", "Deleted b 1", "synced"]);
 });

@@ -206,46 +206,38 @@ test("A continue token that expires in the middle of a list begins the list anew
   assert.deepEqual(await told.take(3), ["Added a/1", "Added b/2", "synced"]);
 });
 
-test("A server that fell back behind us, with a restored backup, is listed and believed", async () => {
-  await using world = await reflecting();
-  const { server, told, reflector } = world;
-  (await server.next()).answer(200, list(100, [widget("a", "1", 90), widget("b", "2", 95)]));
-  (await server.next()).cut();
-  (await server.next()).answer(200, list(50));
-  const again = await server.next();
-  assert.equal(again.query.get("limit"), "500");
-  again.answer(200, list(50, [widget("a", "1", 40)]));
-  assert.deepEqual(await told.take(6), [
-    "Added a/1",
-    "Added b/2",
-    "synced",
-    "Modified a/1",
-    "Deleted b/2",
-    "synced",
-  ]);
-  assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "40");
-  assert.equal((await server.next()).query.get("resourceVersion"), "50");
-});
-
-test("A server that was away may have had a backup restored whose versions have caught up: it is listed and believed", async () => {
-  await using world = await reflecting();
-  const { server, told, reflector } = world;
-  (await server.next()).answer(200, list(100, [widget("a", "1", 90), widget("b", "2", 95)]));
-  (await server.next()).cut();
-  (await server.next()).refuse(503, "ServiceUnavailable");
-  const again = await server.next();
-  assert.equal(again.query.get("limit"), "500");
-  again.answer(200, list(120, [widget("a", "1", 40)]));
-  assert.deepEqual(await told.take(6), [
-    "Added a/1",
-    "Added b/2",
-    "synced",
-    "Modified a/1",
-    "Deleted b/2",
-    "synced",
-  ]);
-  assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "40");
-});
+for (const [what, restored, version] of [
+  [
+    "A server that fell back behind us, with a restored backup,",
+    (exchange: Exchange) => exchange.answer(200, list(50)),
+    50,
+  ],
+  [
+    "A server that was away, and may have had a backup restored whose versions have caught up,",
+    (exchange: Exchange) => exchange.refuse(503, "ServiceUnavailable"),
+    120,
+  ],
+] as const)
+  test(`${what} is listed and believed`, async () => {
+    await using world = await reflecting();
+    const { server, told, reflector } = world;
+    (await server.next()).answer(200, list(100, [widget("a", "1", 90), widget("b", "2", 95)]));
+    (await server.next()).cut();
+    restored(await server.next());
+    const again = await server.next();
+    assert.equal(again.query.get("limit"), "500");
+    again.answer(200, list(version, [widget("a", "1", 40)]));
+    assert.deepEqual(await told.take(6), [
+      "Added a/1",
+      "Added b/2",
+      "synced",
+      "Modified a/1",
+      "Deleted b/2",
+      "synced",
+    ]);
+    assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "40");
+    assert.equal((await server.next()).query.get("resourceVersion"), String(version));
+  });
 
 test("What is asked for anew is listed and believed, without an error", async () => {
   await using world = await reflecting();
