@@ -45,13 +45,16 @@ export interface Attempt {
   readonly markedAt?: Instant | undefined;
   /** ID of the domain before anything was done to it; undefined where it was off, or before this process. */
   readonly domainId?: number | undefined;
-  /** The connection to the hypervisor on which it was put on record. */
+  /**
+   * The connection to the hypervisor on which it was put on record; where that is on the domain, the one on which the
+   * domain was last looked at.
+   */
   readonly connection?: number | undefined;
   /** Whether the old boot ends by a reboot or a reset in place: the domain is not to go off, and keeps its mark. */
   readonly inPlace: boolean;
   /** Boot ID that the guest agent told before an in-place reboot. */
   readonly bootId?: string | undefined;
-  /** Whether another process may have rebooted the guest in place, which leaves no trace on the domain. */
+  /** Whether the guest may have rebooted in place without this process's knowledge, which leaves no trace on the domain. */
   readonly unproven: boolean;
   /** How the old boot ends or ended, as far as this attempt has a hand in it. */
   readonly method: RestartMethod | undefined;
@@ -525,13 +528,13 @@ function afterRefusal(
   if (isByAgent(effect)) return { ...attempt, agentRefused: true };
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   // There is nothing to go back to: what libvirt would not start is tried on.
-  if (effect.kind === "RollBack") return { ...attempt, definition: undefined };
+  if (effect.kind === "RollBack" && cause !== "Busy") return { ...attempt, definition: undefined };
   // An attempt that is marked already is only marked again for a reset, or to have its definition on record.
   if (effect.kind === "Reset" || (effect.kind === "Mark" && attempt.marked))
     return { ...attempt, resetRefused: true };
   const before = attempt.refusal?.effect === effect.kind ? attempt.refusal.count : 0;
   // What holds the domain lets it go one day, and the guest that was stopped for this restart is started then.
-  const isHeld = effect.kind === "Start" && cause === "Busy";
+  const isHeld = cause === "Busy" && (effect.kind === "Start" || effect.kind === "RollBack");
   const count = isHeld ? before : before + 1;
   const delayMs = isHeld ? heldDelayMs : (delaysAfterRefusal(effect.kind)[count - 1] ?? 0) * 1000;
   const retryAtMs = now.monotonicMs + delayMs;

@@ -21,6 +21,7 @@ import { forceOrFail, softRules } from "./soft-rules.ts";
  */
 export const markedRules: readonly AttemptRule[] = [
   rolledBackBefore,
+  eventsMissed,
   newBootRuns,
   rebootedInPlace,
   bootIsUnknown,
@@ -43,6 +44,13 @@ function rolledBackBefore({ attempt, marks }: AttemptSubject): Ruling | undefine
   if (marks.next?.attempt !== attempt.id || marks.next.definition !== "RolledBack") return undefined;
   if (attempt.definition === "RolledBack") return undefined;
   return { attempt: { ...attempt, definition: "RolledBack" } };
+}
+
+/** Nobody tells of what happened while libvirt was not connected: a guest that was asked may have rebooted in place. */
+function eventsMissed({ attempt, domain: { connection } }: AttemptSubject): Ruling | undefined {
+  if (attempt.recordIn !== "Domain" || attempt.connection === connection) return undefined;
+  const mayHaveRebooted = attempt.inPlace && attempt.askedAt !== undefined;
+  return { attempt: { ...attempt, connection, unproven: attempt.unproven || mayHaveRebooted } };
 }
 
 /** The next boot runs: the restart is done, whoever started it. */
@@ -117,8 +125,8 @@ function bootIsUnknown(subject: AttemptSubject): Ruling | undefined {
 }
 
 /**
- * Another process may have rebooted the guest in place, or not have come to it. The agent's boot ID tells, where there
- * was one; otherwise nothing does.
+ * Another process may have rebooted the guest in place, or not have come to it; or the guest may have done it when
+ * nobody heard. The agent's boot ID tells, where there was one; otherwise nothing does.
  */
 function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
   const { attempt, domain, agent, policy, predecessorGoneAtMs, now } = subject;
@@ -140,7 +148,7 @@ function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
   const timeoutAtMs = verifyingSince.monotonicMs + policy.soft.timeoutSeconds * 1000;
   if (attempt.bootId !== undefined && now.monotonicMs < timeoutAtMs) {
     const message =
-      "the controller was restarted in the middle of the restart: the guest agent tells which boot runs";
+      "the controller or its connection to libvirt was away during the restart: the guest agent tells which boot runs";
     const untilMs =
       domain.agent === "Connected" ? Math.min(timeoutAtMs, now.monotonicMs + pingAgainMs) : timeoutAtMs;
     return {
@@ -149,8 +157,8 @@ function rebootIsUnproven(subject: AttemptSubject): Ruling | undefined {
     };
   }
   const message =
-    "the controller was restarted in the middle of a restart in place, and no guest agent tells whether the guest " +
-    "rebooted; nothing more is done for this request";
+    "the controller or its connection to libvirt was away during a restart in place, and no guest agent tells whether " +
+    "the guest rebooted; nothing more is done for this request";
   return { verdict: unverified(attempt, "RebootUnproven", message) };
 }
 

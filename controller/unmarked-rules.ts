@@ -95,7 +95,7 @@ function recordInDomain(subject: AttemptSubject): Ruling {
   const { attempt, domain, now, policy } = subject;
   return {
     verdict: markVerdict(subject, endsInPlace(attempt, policy)),
-    attempt: { ...inStage(attempt, "Preparing", now), domainId: domain.id },
+    attempt: { ...inStage(attempt, "Preparing", now), domainId: domain.id, connection: domain.connection },
   };
 }
 

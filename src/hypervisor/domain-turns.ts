@@ -13,11 +13,14 @@ import { DaemonProbe } from "./daemon-probe.ts";
 /** libvirt answers a look within milliseconds, or holds the domain for something that hangs. */
 const lookTimeoutMs = 5000;
 
-/** What is answered within this time, as nearly all is, gives no reason to doubt the daemon. */
-const doubtAfterMs = 1000;
+/** What is answered within a second, as nearly all is, gives no reason to doubt the daemon. */
+const secondMs = 1000;
 
-/** A call that was unanswered for so long when its connection was lost may still hang in the daemon. */
-const mayHangMs = 5000;
+/**
+ * A call that was waited for so many seconds when its connection was lost may still hang in the daemon. A second in
+ * which this process stood still is none of them: the daemon may have answered in it.
+ */
+const mayHangAfterSeconds = 5;
 
 /**
  * After what time a domain is asked again whose call was lost with the connection: twice as long each time, as each one
@@ -142,16 +145,20 @@ export class DomainTurns {
     const over = Promise.withResolvers<void>();
     turn.underWay = over.promise;
     const call = { procedure: procedure.name, sinceMs: Date.now() };
-    const doubt = setTimeout(() => this.#daemon.ask(), doubtAfterMs);
+    let waitedSeconds = 0;
+    const wait = setInterval(() => {
+      waitedSeconds += 1;
+      if (waitedSeconds === 1) this.#daemon.ask();
+    }, secondMs).unref();
     try {
       const timeoutMs = lane === "Look" ? lookTimeoutMs : undefined;
       const result = await this.#session.call(procedure, args, { timeoutMs, ...options });
       turn.lost = 0;
       return result;
     } catch (error) {
-      throw this.#failed({ domain, lane, turn }, call, error);
+      throw this.#failed({ domain, lane, turn }, { ...call, waitedSeconds }, error);
     } finally {
-      clearTimeout(doubt);
+      clearInterval(wait);
       turn.underWay = undefined;
       over.resolve();
       this.#tidyUp(domain);
@@ -160,7 +167,7 @@ export class DomainTurns {
 
   #failed(
     { domain, lane, turn }: { domain: DomainReference; lane: Lane; turn: Turn },
-    call: Unanswered,
+    { waitedSeconds, ...call }: Unanswered & { waitedSeconds: number },
     error: unknown,
   ): unknown {
     if (error instanceof CallTimeoutError && error.aftermath !== undefined) {
@@ -169,7 +176,7 @@ export class DomainTurns {
       return this.#hung(call, { sent: true });
     }
     if (error instanceof ConnectionError) {
-      if (error.sent && Date.now() - call.sinceMs >= mayHangMs) this.#lost(domain, turn, call);
+      if (error.sent && waitedSeconds >= mayHangAfterSeconds) this.#lost(domain, turn, call);
     } else if (error instanceof LibvirtError) turn.lost = 0;
     return error;
   }

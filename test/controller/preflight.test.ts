@@ -522,15 +522,22 @@ describe("a definition", () => {
     assert.equal(world.hypervisor.running?.startedWith.configuration, "first");
   });
 
-  test("that cannot be rolled back at once is rolled back before another start is tried", async () => {
-    const world = await settledWorld();
-    world.hypervisor.host.unstartable.add("second");
-    world.hypervisor.faults.push({ effect: "RollBack", fault: { kind: "NotSent", message: "as planned" } });
-    world.api.apply(defined("second", { restartGeneration: 1 }));
-    await world.settle();
-    assert.equal(effects(world), "Define Mark Shutdown Start Start Start RollBack RollBack Start Settle");
-    assert.match(world.status.lastRestart?.message ?? "", /cannot start second/);
-  });
+  for (const [what, fault] of [
+    ["cannot be rolled back at once", { kind: "NotSent", message: "as planned" }],
+    [
+      "cannot be rolled back, as something holds the domain,",
+      { kind: "Refused", message: "held", cause: "Busy" },
+    ],
+  ] as const)
+    test(`that ${what} is rolled back before another start is tried`, async () => {
+      const world = await settledWorld();
+      world.hypervisor.host.unstartable.add("second");
+      world.hypervisor.faults.push({ effect: "RollBack", fault });
+      world.api.apply(defined("second", { restartGeneration: 1 }));
+      await world.settle();
+      assert.equal(effects(world), "Define Mark Shutdown Start Start Start RollBack RollBack Start Settle");
+      assert.match(world.status.lastRestart?.message ?? "", /cannot start second/);
+    });
 
   test("that is rolled back without an answer is told as rolled back", async () => {
     const world = await settledWorld();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Guest } from "../simulation/domain.ts";
 import { World } from "../simulation/world.ts";
 
 /** A world whose first sight is over: what happens from here on is a request's doing. */
@@ -584,25 +585,42 @@ for (const kind of ["Migration", "Other"] as const)
     assert.deepEqual(world.hypervisor.effects, []);
   });
 
-test("a guest with an agent that reboots in place while the controller is away proves it by its boot ID", async () => {
-  const agent = { connectedAfterMs: 500, answers: true, obeys: true };
-  const world = new World(
-    { restartPolicy: { soft: { via: "Reboot" } } },
-    { guest: { kind: "Obeys", afterMs: 200, agent } },
-  );
-  await world.settle();
-  world.api.apply({ restartGeneration: 1 });
-  await world.settle(100);
-  world.hypervisor.reachable = false;
-  world.restartController();
-  await world.settle(5000);
-  world.hypervisor.reachable = true;
-  world.enqueue();
-  await world.settle();
-  assert.equal(world.status.lastRestart?.result, "Succeeded");
-  assert.deepEqual(world.status.lastRestart.evidence, ["BootIDChanged"]);
-  assert.equal(world.hypervisor.boots.length, 1);
-});
+for (const [what, isRestarted] of [
+  ["the controller", true],
+  ["its connection to libvirt", false],
+] as const) {
+  /** A guest that is asked to reboot in place, and does so when nobody hears. */
+  const rebootUnheard = async (agent?: Guest["agent"]) => {
+    const world = new World(
+      { restartPolicy: { soft: { via: "Reboot" } } },
+      { guest: { kind: "Obeys", afterMs: 200, agent } },
+    );
+    await world.settle();
+    world.api.apply({ restartGeneration: 1 });
+    await world.settle(100);
+    world.hypervisor.reachable = false;
+    if (isRestarted) world.restartController();
+    await world.settle(5000);
+    world.hypervisor.reachable = true;
+    world.enqueue();
+    await world.settle();
+    assert.equal(world.hypervisor.boots.length, 1);
+    assert.equal(world.hypervisor.boots[0]?.inPlace.length, 1);
+    return world.status.lastRestart;
+  };
+
+  test(`a guest with an agent that reboots in place while ${what} is away proves it by its boot ID`, async () => {
+    const last = await rebootUnheard({ connectedAfterMs: 500, answers: true, obeys: true });
+    assert.equal(last?.result, "Succeeded");
+    assert.deepEqual(last.evidence, ["BootIDChanged"]);
+  });
+
+  test(`a guest without one that reboots in place while ${what} is away is not restarted again`, async () => {
+    const last = await rebootUnheard();
+    assert.equal(last?.result, "Unverified");
+    assert.equal(last.reason, "RebootUnproven");
+  });
+}
 
 test("a request that fails before anything was done names no method, and does not make the next one wait", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });

@@ -92,7 +92,7 @@ export class ModelHypervisor implements Hypervisor {
   guest: Guest = { kind: "Obeys", afterMs: 200 };
   persistent = true;
   exists = true;
-  reachable = true;
+  #reachable = true;
   /** What is told of it while it is not. */
   outage: Omit<Unreachable, "kind"> = {
     reason: "HypervisorUnreachable",
@@ -364,6 +364,17 @@ export class ModelHypervisor implements Hypervisor {
     this.#set({ state: "Running", reason: "FromSnapshot", id: this.#domain.id });
   }
 
+  /** Whether libvirt can be asked, and tells of what happens; when it is back, that is another connection. */
+  get reachable(): boolean {
+    return this.#reachable;
+  }
+
+  set reachable(isReachable: boolean) {
+    if (isReachable && !this.#reachable)
+      this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
+    this.#reachable = isReachable;
+  }
+
   /** The connection was lost and is back: events may have been missed. */
   reconnect(): void {
     this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
@@ -435,8 +446,8 @@ export class ModelHypervisor implements Hypervisor {
   #tellReboot(): void {
     const now = this.#timeline.now();
     const first = this.#domain.lastReboot;
-    if (first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs)
-      this.#domain.lastReboot = now;
+    const isFirst = first === undefined || now.monotonicMs > first.monotonicMs + rebootBurstMs;
+    if (isFirst && this.#reachable) this.#domain.lastReboot = now;
     this.onEvent();
   }
 

@@ -126,7 +126,9 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       return token;
     },
     async serviceAccountToken(namespace, name) {
-      return (await kubectl(["create", "token", name, "--namespace", namespace])).trim();
+      // The default of an hour is over before a soak is.
+      const lifetime = ["--duration", "24h"];
+      return (await kubectl(["create", "token", name, "--namespace", namespace, ...lifetime])).trim();
     },
     kubeconfigFor,
     stopApiServer: stop,

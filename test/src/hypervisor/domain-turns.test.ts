@@ -136,7 +136,7 @@ describe("the daemon", () => {
   const late = () => new CallTimeoutError("X", 1, new Promise<Aftermath>(() => {}));
 
   test("is asked once where a domain has not answered for a second, which tells which of them hangs", async (context) => {
-    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    context.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 0 });
     for (const answers of [true, false]) {
       const { sent, probes, look } = world();
       const hung = look();
@@ -155,7 +155,7 @@ describe("the daemon", () => {
   });
 
   test("is asked again once it has answered, as an answer to what was asked before proves nothing", async (context) => {
-    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    context.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 0 });
     const { sent, probes, look, turns } = world();
     void look(turns.of({ kind: "Name", name: "other" }));
     context.mock.timers.tick(1000);
@@ -173,7 +173,7 @@ describe("the daemon", () => {
   });
 
   test("is not asked where it has answered in time", async (context) => {
-    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    context.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 0 });
     const { sent, probes, look } = world();
     const looked = look();
     sent[0]?.reply();
@@ -185,7 +185,7 @@ describe("the daemon", () => {
 
 describe("a call that was lost with its connection", () => {
   test("is made again after 10 s, and then after twice as long each time, until one is answered", async (context) => {
-    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+    context.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 0 });
     const all = world();
     for (const [lost, delayMs] of [10_000, 20_000, 40_000].entries()) {
       const over = await giveUp(all.look(), all);
@@ -206,20 +206,24 @@ describe("a call that was lost with its connection", () => {
     assert.equal(all.answered.length, 4);
   });
 
-  test("is made at once where it had hardly begun, or where libvirt has listed all domains since", async (context) => {
-    context.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 0 });
+  test("is made at once where it had hardly begun or this process stood still, or where libvirt has listed all domains since", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 0 });
     const all = world();
     const broken = new ConnectionError("Closed", "it has ended", { sent: true });
     const short = all.look();
     all.sent[0]?.fail(broken);
     await assert.rejects(short, broken);
-    const long = all.look();
-    context.mock.timers.setTime(5000);
+    const afterStandstill = all.look();
+    context.mock.timers.setTime(100_000);
     all.sent[1]?.fail(broken);
+    await assert.rejects(afterStandstill, broken);
+    const long = all.look();
+    context.mock.timers.tick(5000);
+    all.sent[2]?.fail(broken);
     await assert.rejects(long, broken);
     await assert.rejects(all.look(), DomainHungError);
     all.turns.listed();
     void all.look();
-    assert.equal(all.sent.length, 3);
+    assert.equal(all.sent.length, 4);
   });
 });
