@@ -370,21 +370,24 @@ export class ModelHypervisor implements Hypervisor {
   }
 
   set reachable(isReachable: boolean) {
-    if (isReachable && !this.#reachable)
-      this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
+    if (isReachable && !this.#reachable) this.#connectAnew();
     this.#reachable = isReachable;
   }
 
   /** The connection was lost and is back: events may have been missed. */
   reconnect(): void {
-    this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
+    this.#connectAnew();
     this.onEvent();
+  }
+
+  #connectAnew(): void {
+    this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
   }
 
   /** libvirtd was restarted: IDs are given out anew, and the reason of a domain that is off is forgotten. */
   restartDaemon(): void {
     this.#nextId = 1;
-    this.#domain = { ...this.#domain, connection: this.#domain.connection + 1 };
+    this.#connectAnew();
     if (this.running === undefined && this.#domain.reason !== "Saved") {
       this.#set({ state: "Shutoff", reason: "Unknown" });
     }

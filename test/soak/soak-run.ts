@@ -11,7 +11,7 @@ import type { Report } from "../support/report.ts";
 import { installWarmboot } from "../support/warmboot.ts";
 import { faults, type Fault } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
-import type { Resource, Served } from "./machine.ts";
+import type { Machine, Resource, Served } from "./machine.ts";
 import { Memory } from "./memory.ts";
 
 /** What a soak is made with. */
@@ -118,7 +118,7 @@ export class Soak implements AsyncDisposable {
   async run(): Promise<void> {
     this.#beganAtMs = performance.now();
     const over = AbortSignal.timeout(this.#options.minutes * minuteMs);
-    const machines = this.#fleets.flatMap((fleet) => fleet.machines);
+    const machines = this.#machines;
     const restarting = machines.map((machine) => machine.run(over));
     const disturbing = this.#disturb(over);
     const ended = new AbortController();
@@ -142,8 +142,7 @@ export class Soak implements AsyncDisposable {
 
   /** What it has come to so far. */
   tally(): Tally {
-    const inFlight = this.#fleets
-      .flatMap(({ machines }) => machines)
+    const inFlight = this.#machines
       .filter(({ waitsSinceMs }) => waitsSinceMs !== undefined)
       .flatMap((machine) => machine.unended() ?? []);
     return { ...this.#tally, inFlight, minutes: this.#elapsedMs() / minuteMs };
@@ -178,8 +177,7 @@ export class Soak implements AsyncDisposable {
 
   #line(): string {
     const { results, faults, wrong, memory } = this.#tally;
-    const waiting = this.#fleets
-      .flatMap(({ machines }) => machines)
+    const waiting = this.#machines
       .flatMap(({ key, waitsSinceMs }) => (waitsSinceMs === undefined ? [] : [{ key, waitsSinceMs }]))
       .toSorted((one, other) => one.waitsSinceMs - other.waitsSinceMs);
     const [oldest] = waiting;
@@ -207,6 +205,10 @@ export class Soak implements AsyncDisposable {
     const why = wrong.map(([fault, words]) => `${fault}: ${words}`).join("; ");
     const log = fleet.logOf(machine, served.requestedAtEpochMs);
     report([`${this.#time()} ${machine.key}, seed ${seed}: ${why}`, ...heard, ...log].join("\n    "));
+  }
+
+  get #machines(): Machine[] {
+    return this.#fleets.flatMap(({ machines }) => machines);
   }
 
   #elapsedMs(): number {
