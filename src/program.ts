@@ -31,9 +31,9 @@ const lastPassesMs = 15_000;
 
 /**
  * How many resources are worked on at once of which nothing has begun yet. libvirt answers eight calls at a time: with
- * more of them, what is due would wait behind their calls.
+ * many more of them, what is due would wait behind their calls; with fewer, they would wait for a few that hang.
  */
-const mostNormal = 16;
+const mostNormal = 12;
 
 /**
  * A pool that is refreshed tells of several changes, a device that comes and goes of many, and each restart that waits

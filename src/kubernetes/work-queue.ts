@@ -22,9 +22,11 @@ export interface WorkQueueOptions<K> {
 
 /**
  * Which of two keys that are ready is handed out first. `High` is for what has begun already and would otherwise wait
- * behind thousands of keys that are about to begin.
+ * behind thousands of keys that are about to begin. So that these begin at all, one has its turn after each three.
  */
 export type Priority = "High" | "Normal";
+
+const mostHighInARow = 3;
 
 /** Why a key must be worked on. */
 interface Dirty {
@@ -63,6 +65,8 @@ export class WorkQueue<K = string> {
   readonly #drained = Promise.withResolvers<void>();
   #handler: ((key: K) => Promise<void>) | undefined;
   #concurrency = 0;
+  /** How many keys of high priority were handed out since one of the normal could have been. */
+  #highInARow = 0;
   #starting = false;
   #stopped = false;
 
@@ -178,13 +182,23 @@ export class WorkQueue<K = string> {
   }
 
   #next(): K | undefined {
-    const urgent = this.#nextOf(this.#ready.High);
-    if (urgent !== undefined) return urgent;
+    const key = this.#highInARow < mostHighInARow ? this.#nextHigh() : undefined;
+    return key ?? this.#nextNormal() ?? this.#nextHigh();
+  }
+
+  #nextHigh(): K | undefined {
+    const key = this.#nextOf(this.#ready.High);
+    if (key !== undefined) this.#highInARow += 1;
+    return key;
+  }
+
+  #nextNormal(): K | undefined {
     const { mostNormal } = this.#options;
     if (mostNormal !== undefined) {
       const normal = [...this.#working.values()].filter((priority) => priority === "Normal");
       if (normal.length >= mostNormal) return undefined;
     }
+    this.#highInARow = 0;
     return this.#nextOf(this.#ready.Normal);
   }
 

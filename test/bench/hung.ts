@@ -3,7 +3,8 @@
  * one machine or more beside them hang, another process's daemon hangs, or one namespace requests restarts of all its
  * machines at once. A real API server, real libvirtds with their test driver, and a proxy that keeps what is asked about
  * those machines back. A process has one hypervisor, so one that hangs is another process's. Both are measured by turns,
- * some machines at a time, as the machine on which it runs may have other work.
+ * some machines at a time, as the machine on which it runs may have other work. What is told is the time from a request
+ * on, and that from when the API server tells of it: a flood keeps the API server busy as well.
  *
  *     npm run bench:hung -- --guests 200 --rounds 2 --flood 2000
  *     npm run bench:hung -- --against ../warmboot-before --only hung --hung 7
@@ -13,7 +14,7 @@ import { startControllerOf } from "../support/controller.ts";
 import { startLibvirtd } from "../support/libvirtd.ts";
 import { startLibvirtProxy, type LibvirtMessage } from "../support/proxies/libvirt-proxy.ts";
 import { toStderr } from "../support/report.ts";
-import { Fleet, type Machine } from "./fleet.ts";
+import { Fleet, type Machine, type Reaction } from "./fleet.ts";
 import { machine } from "./machine.ts";
 import { quantile, table } from "./numbers.ts";
 
@@ -31,6 +32,8 @@ const measuredOn = machine();
 const rounds = Number(values.rounds);
 /** How many healthy machines are restarted in a turn. */
 const turn = 25;
+/** How many of them at once: a flood is soon over. */
+const atOnce = 4;
 const directories = [".", ...(values.against === undefined ? [] : [values.against])];
 
 const numbered = (prefix: string, count: number) =>
@@ -46,10 +49,11 @@ const hung = await fleet.add("default", numbered("hung", Number(values.hung)));
 const isFlooded = values.only === undefined || values.only === "flood";
 const flood = isFlooded ? await fleet.add("flood", numbered("flood", Number(values.flood))) : [];
 
+/** Restarts healthy machines, at most until what else happens is over. */
+type Restarts = (isOver?: () => boolean) => Promise<void>;
+
 /** What happens beside the healthy machines while `during` runs. */
-const situations: Readonly<
-  Record<string, (directory: string, during: () => Promise<void>) => Promise<void>>
-> = {
+const situations: Readonly<Record<string, (directory: string, during: Restarts) => Promise<void>>> = {
   hung: whileSomeHang,
   daemon: whileAnotherDaemonHangs,
   flood: whileOneNamespaceFloods,
@@ -67,10 +71,10 @@ console.log([...measuredOn, ...table([head, ...rows]), ...ratios].join("\n"));
 async function compare(
   situation: string,
   directory: string,
-  happens: (directory: string, during: () => Promise<void>) => Promise<void>,
+  happens: (directory: string, during: Restarts) => Promise<void>,
 ): Promise<void> {
-  const before: number[] = [];
-  const during: number[] = [];
+  const before: Reaction[] = [];
+  const during: Reaction[] = [];
   const args = ["--connect", proxy.uri, ...(situation === "daemon" ? ["--namespace", "default"] : [])];
   await using controller = startControllerOf(directory, kubeconfig, ...args);
   await controller.logged(({ msg }) => msg === "ready");
@@ -84,19 +88,44 @@ async function compare(
     for (let from = 0; from < healthy.length; from += size) {
       const some = healthy.slice(from, from + size);
       await restart(some, before);
-      await happens(directory, () => restart(some, during));
+      await happens(directory, (isOver) => restart(some, during, isOver));
     }
   }
   const what = situation === "hung" ? `${hung.length} hung` : situation;
   const name = directory === "." ? what : `${what}, ${directory}`;
-  rows.push(row(`${name}: before`, before), row(`${name}: during`, during));
-  const ratio = (share: number) => (quantile(during, share) / quantile(before, share)).toFixed(2);
-  ratios.push(`ratio, ${name}, during to before: p50 ${ratio(0.5)}, p95 ${ratio(0.95)}, p99 ${ratio(0.99)}`);
+  const sides = { "since the request": sinceRequestMs, "since the API server told": sinceToldMs };
+  for (const [since, of] of Object.entries(sides)) {
+    rows.push(row(`${name}, ${since}: before`, before.map(of)), row("during", during.map(of)));
+    const ratio = (share: number) =>
+      (quantile(during.map(of), share) / quantile(before.map(of), share)).toFixed(2);
+    ratios.push(
+      `ratio, ${name}, ${since}, during to before: p50 ${ratio(0.5)}, p95 ${ratio(0.95)}, p99 ${ratio(0.99)}`,
+    );
+  }
 }
 
-/** One machine after the other. */
-async function restart(machines: readonly Machine[], reactionsMs: number[]): Promise<void> {
-  for (const one of machines) reactionsMs.push(await fleet.reactionMs(one));
+function sinceRequestMs(reaction: Reaction): number {
+  return reaction.sinceRequestMs;
+}
+
+function sinceToldMs(reaction: Reaction): number {
+  return reaction.sinceToldMs;
+}
+
+/** Each of those at once takes the next machine when it is done. */
+async function restart(
+  machines: readonly Machine[],
+  reactions: Reaction[],
+  isOver: () => boolean = () => false,
+): Promise<void> {
+  const left = machines.values();
+  const oneByOne = async () => {
+    for (const one of left) {
+      if (isOver()) return;
+      reactions.push(await fleet.reaction(one));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, oneByOne));
 }
 
 function row(name: string, reactionsMs: readonly number[]): string[] {
@@ -105,7 +134,7 @@ function row(name: string, reactionsMs: readonly number[]): string[] {
 }
 
 /** Neither looks at these machines nor effects on them are answered; restarts of them are requested all the same. */
-async function whileSomeHang(_directory: string, during: () => Promise<void>): Promise<void> {
+async function whileSomeHang(_directory: string, during: Restarts): Promise<void> {
   const over = Promise.withResolvers<void>();
   const asked = hung.map((one) => {
     const uuid = Buffer.from(one.dom.uuid.replaceAll("-", ""), "hex");
@@ -123,7 +152,7 @@ async function whileSomeHang(_directory: string, during: () => Promise<void>): P
 }
 
 /** The daemon of another process stands still; what it was asked before goes unanswered. */
-async function whileAnotherDaemonHangs(directory: string, during: () => Promise<void>): Promise<void> {
+async function whileAnotherDaemonHangs(directory: string, during: Restarts): Promise<void> {
   const args = ["--connect", other.uri("test"), "--namespace", "elsewhere"];
   await using controller = startControllerOf(directory, kubeconfig, ...args);
   await controller.logged(({ msg }) => msg === "ready");
@@ -132,14 +161,12 @@ async function whileAnotherDaemonHangs(directory: string, during: () => Promise<
   await other.signal("CONT");
 }
 
-/** All machines of one namespace are to be restarted at once, and are not done yet when the last healthy one is. */
-async function whileOneNamespaceFloods(_directory: string, during: () => Promise<void>): Promise<void> {
+/** All machines of one namespace are to be restarted at once: healthy ones are, until all of these are done. */
+async function whileOneNamespaceFloods(_directory: string, during: Restarts): Promise<void> {
   const requested = fleet.requestAll(flood);
   // They have begun.
   await fleet.until(() => flood.some((one) => one.generation > 0 && fleet.isServed(one)));
-  await during();
-  const left = flood.filter((one) => !fleet.isServed(one)).length;
-  toStderr(`${left} of ${flood.length} restarts of the flood were still to be done`);
+  await during(() => flood.every((one) => fleet.isServed(one)));
   await requested;
   await fleet.served(flood);
 }

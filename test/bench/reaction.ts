@@ -57,7 +57,7 @@ for (let round = 1; round <= rounds; round += 1) {
 print();
 
 async function measure({ pid }: ControllerProcess, tally: Tally): Promise<void> {
-  for (const one of machines) tally.reactionMs.push(await fleet.reactionMs(one));
+  for (const one of machines) tally.reactionMs.push((await fleet.reaction(one)).sinceRequestMs);
   const before = usageOf(pid);
   const beganAtMs = performance.now();
   await Promise.all(machines.map((one) => fleet.request(one)));
