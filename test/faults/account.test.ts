@@ -152,6 +152,18 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
     ["doubled", "lost"],
   ],
   [
+    "a boot that began in place and that the host ended, which starts no guest by itself",
+    account(["Reboot"], { bootEndedAtMs: 1005, runs: false, resource: resource({}, { domain: off }) }),
+    inPlace,
+    [],
+  ],
+  [
+    "a guest that is off since the host ended its old boot",
+    account([], { bootEndedAtMs: 1005, runs: false, resource: resource({}, { domain: off }) }),
+    inPlace,
+    ["left off", "lost"],
+  ],
+  [
     "a reset that nobody can prove",
     account([], { resource: resource({ result: "Unverified" }) }),
     inPlace,

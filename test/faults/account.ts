@@ -108,7 +108,7 @@ export function isNewBootEnded({
 }: Pick<Account, "heard" | "requestedAtMs" | "bootEndedAtMs">): boolean {
   if (bootEndedAtMs === undefined) return false;
   return heard.some(
-    ({ what, atMs }) => what.startsWith("Started") && atMs >= requestedAtMs && atMs < bootEndedAtMs,
+    ({ what, atMs }) => /^(Started|Reboot)/.test(what) && atMs >= requestedAtMs && atMs < bootEndedAtMs,
   );
 }
 

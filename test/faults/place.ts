@@ -114,6 +114,9 @@ export class Resources implements AsyncDisposable {
   }
 }
 
+/** libvirt waits half a minute several times before it gives up a process that stands still. */
+const destroyTimeoutMs = 180_000;
+
 /** Where the cases of one worker happen, one after the other: a libvirtd and a namespace of its own. */
 export class Place implements AsyncDisposable {
   readonly namespace: string;
@@ -144,7 +147,8 @@ export class Place implements AsyncDisposable {
   async clear(driver: Driver): Promise<void> {
     const { session } = this.witness(driver);
     for (const dom of await session.listDomains()) {
-      if (dom.id !== undefined) await session.call(procedures.domainDestroyFlags, { dom, flags: 0 });
+      if (dom.id !== undefined)
+        await session.call(procedures.domainDestroyFlags, { dom, flags: 0 }, { timeoutMs: destroyTimeoutMs });
       // One that was transient is gone by now.
       await session.call(procedures.domainUndefineFlags, { dom, flags: 0 }).catch(() => {});
     }
