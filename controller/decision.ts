@@ -19,8 +19,8 @@ export interface Observation {
   domain: Glance | Look;
   /** The domain XML that the resource wants. */
   definition: Definition;
-  /** When a disk that the running boot was started without was last plugged in, by its target, on the monotonic clock. */
-  plugInsAtMs: ReadonlyMap<string, number>;
+  /** From when on a disk that was plugged in may be again, by its target, on the monotonic clock. */
+  plugInsFromMs: ReadonlyMap<string, number>;
   /** Other resources that name the same domain. */
   rivals: readonly VirtualMachine[];
   /** Whether the domain tells of a restart that a resource which is gone has left undone, and nobody works on. */

@@ -9,6 +9,7 @@ import { withFirstWords } from "./first-words.ts";
 import { noticesOf } from "./notice.ts";
 import { domainReference } from "./domain-reference.ts";
 import { withKnownReason } from "./off-reason.ts";
+import { plugInAgainFromMs } from "./plug-in.ts";
 import {
   hasMarks,
   lastMark,
@@ -46,8 +47,8 @@ interface Memory {
   comparedAtMs?: number | undefined;
   /** The definition that it was compared with. */
   comparedWith?: Definition | undefined;
-  /** When each disk that the running boot was started without was last plugged in. */
-  plugInsAtMs: ReadonlyMap<string, number>;
+  /** From when on each disk that was plugged in may be again, where the running boot still is without it. */
+  plugInsFromMs: ReadonlyMap<string, number>;
   /** Whether a restart waits for the hypervisor's host to have what a start needs. */
   isHeldUpByHost: boolean;
 }
@@ -56,7 +57,7 @@ interface Memory {
 const nothingKnown = {
   attempt: undefined,
   marksReadIn: undefined,
-  plugInsAtMs: new Map<string, number>(),
+  plugInsFromMs: new Map<string, number>(),
   isHeldUpByHost: false,
 };
 
@@ -210,7 +211,7 @@ export class Reconciler {
       cluster,
       domain,
       definition,
-      plugInsAtMs: memory.plugInsAtMs,
+      plugInsFromMs: memory.plugInsFromMs,
       rivals,
       isOrphaned: mark !== undefined && this.#isOrphaned(mark),
       attempt,
@@ -272,7 +273,7 @@ export class Reconciler {
   }
 
   #record(key: Key, observation: Observation, decision: Decision): void {
-    const { virtualMachines } = this.#ports;
+    const { virtualMachines, lease } = this.#ports;
     const { virtualMachine, stored } = observation;
     const status = computeStatus(observation, decision);
     const attempt = decision.verdict.kind === "End" ? undefined : decision.attempt;
@@ -289,11 +290,12 @@ export class Reconciler {
       attempt,
       marksReadIn: marksReadNow(observation, decision) ?? before?.marksReadIn,
       ...comparedNow(observation, before),
-      plugInsAtMs: pluggedIn(observation, decision),
+      plugInsFromMs: observation.plugInsFromMs,
       isHeldUpByHost: verdict.kind === "Blocked" && verdict.findings !== undefined,
     });
     const cancel = noticeOfCancel(before?.virtualMachine, virtualMachine, decision);
-    if (cancel !== undefined) virtualMachines.publish(virtualMachine, cancel);
+    // Who only owes a start leaves the rest to the next holder.
+    if (cancel !== undefined && lease.isHeld()) virtualMachines.publish(virtualMachine, cancel);
     if (!isTold) return;
     virtualMachines.writeStatus(virtualMachine, status);
     for (const notice of noticesOf(decision, virtualMachine.status, status))
@@ -334,8 +336,11 @@ export class Reconciler {
     const memory = this.#memory.get(key);
     if (memory === undefined) return;
     if (attempt !== undefined) memory.attempt = afterEffect(attempt, effect, outcome, began, ended);
+    if (effect.kind !== "AttachDisk") return;
     // No event has to tell what this changes of the running boot.
-    if (effect.kind === "AttachDisk") memory.comparedAtMs = undefined;
+    memory.comparedAtMs = undefined;
+    const fromMs = plugInAgainFromMs(outcome, ended.monotonicMs);
+    memory.plugInsFromMs = new Map([...memory.plugInsFromMs, [effect.disk, fromMs]]);
   }
 
   async #carryOut(target: Domain | DomainReference, effect: Effect): Promise<Outcome> {
@@ -384,11 +389,6 @@ function comparedNow(
   if (domain.kind !== "Present" || domain.domain.id === undefined) return {};
   if (domain.next !== undefined) return { comparedAtMs: now.monotonicMs, comparedWith: definition };
   return { comparedAtMs: before?.comparedAtMs, comparedWith: before?.comparedWith };
-}
-
-function pluggedIn({ plugInsAtMs, now }: Observation, { verdict }: Decision): ReadonlyMap<string, number> {
-  if (verdict.kind !== "Act" || verdict.effect.kind !== "AttachDisk") return plugInsAtMs;
-  return new Map([...plugInsAtMs, [verdict.effect.disk, now.monotonicMs]]);
 }
 
 function powerOf({ id }: Domain): Power {

@@ -134,7 +134,7 @@ async function observed(restarts: number, fits: (verdict: Verdict) => boolean): 
       cluster: "cluster",
       domain,
       definition: { kind: "None" },
-      plugInsAtMs: new Map(),
+      plugInsFromMs: new Map(),
       rivals: [],
       isOrphaned: false,
       attempt,

@@ -326,7 +326,7 @@ const observation: fc.Arbitrary<Observation> = virtualMachine.chain((resource) =
       { kind: "Given", xml: "<domain/>" },
       { kind: "Unavailable", message: "there is no ConfigMap" },
     ),
-    plugInsAtMs: fc.constantFrom(new Map(), new Map([["vdb", now.monotonicMs]])),
+    plugInsFromMs: fc.constantFrom(new Map(), new Map([["vdb", now.monotonicMs + 1]])),
     rivals: fc.constantFrom([], [{ ...resource, metadata: { ...resource.metadata, uid: "uid-0" } }]),
     isOrphaned: fc.boolean(),
     attempt: maybe(attemptFor(resource)),

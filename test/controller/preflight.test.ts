@@ -389,6 +389,22 @@ describe("a disk that cannot be had, with onUnavailableVolume: Detach", () => {
     assert.deepEqual(world.hypervisor.running?.startedWith.without, []);
   });
 
+  test("is plugged in soon again where the connection was lost meanwhile", async () => {
+    for (const kind of ["Unanswered", "NotSent"] as const) {
+      const world = await requested(detach, [diskMissing]);
+      await world.settle();
+      const fault = { kind, message: "the connection was lost", applied: false };
+      world.hypervisor.faults.push({ effect: "AttachDisk", fault });
+      world.hypervisor.host.lacks = [];
+      await world.rest(60_000);
+      assert.equal(effects(world), "Mark Destroy Start Settle AttachDisk");
+      assert.equal(condition(world, "VolumesDegraded"), "True DisksLeftOut");
+      await world.rest(60_000);
+      assert.equal(effects(world), "Mark Destroy Start Settle AttachDisk AttachDisk");
+      assert.equal(condition(world, "VolumesDegraded"), "absent");
+    }
+  });
+
   test("is not left out where it is the boot disk", async () => {
     const world = await requested(detach, [{ ...diskMissing, disk: undefined }]);
     await world.settle(600_000);

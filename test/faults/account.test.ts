@@ -132,6 +132,13 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
   ],
   ["another method than libvirt's", account(["Stopped Shutdown", "Started Booted"]), cold, ["told wrong"]],
   [
+    "no method, where the process that knew it died before a status told of the restart",
+    account(cycle, { resource: resource({ method: undefined }), isMethodLost: true }),
+    cold,
+    [],
+  ],
+  ["no method", account(cycle, { resource: resource({ method: undefined }) }), cold, ["told wrong"]],
+  [
     "a result of another request",
     account(cycle, {
       resource: resource({ request: { restartGeneration: 2, requestedAt: "2026-01-01T00:00:00Z" } }),

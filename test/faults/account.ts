@@ -37,7 +37,7 @@ export interface Account {
   boots?: readonly string[] | undefined;
   /** When a process that was started after a crash was ready. */
   readyAgainAtMs?: number | undefined;
-  /** Whether the process that knew how the old boot ended died, and its status was lost: then nobody knows. */
+  /** Whether the process that knew how the old boot ended died, and no status told of it: then nobody knows. */
   isMethodLost?: boolean;
   /** When a fault ended the boot that ran then, if any. */
   bootEndedAtMs?: number | undefined;

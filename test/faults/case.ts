@@ -72,7 +72,13 @@ export async function performCase(
       await resources.until(key, path.afterwards.until, signal);
     }
     await keeper.calm();
-    const isAtRest = isServed && (await resources.comesTo(key, isSettled, signal));
+    const runs = async () => (await witness.find(name))?.id !== undefined;
+    // A guest that the fault ended after the request's result is told of as soon as the controller has heard.
+    const isToldOf = async ({ status }: VirtualMachine) =>
+      (status.domain?.id !== undefined) === (await runs());
+    const isAtRest =
+      isServed &&
+      (await resources.comesTo(key, async (now) => isSettled(now) && (await isToldOf(now)), signal));
     await keeper.end(isServed);
     const seen = { requestedAtMs, heard: [...witness.heard(name)], bootEndedAtMs: keeper.bootEndedAtMs };
     const tellsBoots = isServed && !isNewBootEnded(seen);
@@ -83,9 +89,9 @@ export async function performCase(
       isAtRest,
       // One that did not come up has told of no boot in time.
       boots: tellsBoots ? await path.boots?.(name, place).catch(() => []) : undefined,
-      runs: (await witness.find(name))?.id !== undefined,
+      runs: await runs(),
       readyAgainAtMs: keeper.readyAgainAtMs,
-      isMethodLost: blow?.injection.needsBackup === true && blow.injection.endsController === true,
+      isMethodLost: keeper.isMethodLost,
     };
     return {
       struck: keeper.struck,
@@ -146,6 +152,8 @@ class Keeper {
   readyAgainAtMs: number | undefined;
   /** When the fault ended the guest's boot, if it did. */
   bootEndedAtMs: number | undefined;
+  /** Whether a process died while only it knew of the restart but for the domain's marks. */
+  isMethodLost = false;
   /** Where the backup from before the request is. */
   backup = "";
 
@@ -244,6 +252,9 @@ class Keeper {
 
   async #follow(): Promise<void> {
     if ((await this.#current.ended) !== "SIGKILL") return;
+    const { place, key } = this.#keeping;
+    const { status } = await place.resources.read(key);
+    this.isMethodLost = status.attempt === undefined;
     const next = this.#launch({});
     this.#current = next;
     await next.logged(({ msg }) => msg === "ready").catch(() => {});

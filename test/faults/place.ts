@@ -66,11 +66,11 @@ export class Resources implements AsyncDisposable {
   /** Whether the resource comes to fit before the signal aborts. A watch could still show what a restore has undone: it is read. */
   async comesTo(
     key: string,
-    fits: (resource: VirtualMachine) => boolean,
+    fits: (resource: VirtualMachine) => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<boolean> {
     while (!signal.aborted) {
-      if (fits(await this.read(key))) return true;
+      if (await fits(await this.read(key))) return true;
       await delay(100);
     }
     return false;

@@ -49,8 +49,6 @@ const forgets = [
 const refusedEffects = [
   "libvirt refuses an effect",
   "libvirt refuses an effect again and again",
-  "an effect cannot be sent",
-  "an effect's answer is lost",
   "its process stops answering",
 ];
 
