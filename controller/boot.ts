@@ -47,6 +47,14 @@ function bootByEvents(attempt: Attempt, domain: Domain): Boot {
   return attempt.connection === domain.connection ? "Old" : "Unknown";
 }
 
+/**
+ * Whether a guest that was asked may have rebooted in place while libvirt was not connected, of which nobody tells; of a
+ * connection that the attempt has not taken note of yet.
+ */
+export function mayHaveRebootedUnheard(attempt: Attempt, { connection }: Domain): boolean {
+  return attempt.inPlace && attempt.askedAt !== undefined && attempt.connection !== connection;
+}
+
 /** What proves that the attempt's old boot ended and the running one is another. */
 export function evidenceOfNewBoot(attempt: Attempt, domain: Domain): RestartEvidence[] {
   const evidence: RestartEvidence[] = [];

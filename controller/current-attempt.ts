@@ -1,7 +1,7 @@
 import type { RestartMode, RestartRecord } from "../crds/restart.ts";
 import { parseTimestamp } from "../crds/timestamp.ts";
 import { adoptAttempt, beginAttempt, forced, recordPlaceOf, type Attempt, type Trace } from "./attempt.ts";
-import { evidenceOfReboot, runningBoot } from "./boot.ts";
+import { evidenceOfReboot, mayHaveRebootedUnheard, runningBoot } from "./boot.ts";
 import { elderOf } from "./claim.ts";
 import type { Observation } from "./decision.ts";
 import { stoppedLate } from "./late-stop.ts";
@@ -106,6 +106,7 @@ function joinedAttempt(observation: Observation, attempt: Attempt, trigger: Trig
 function oldBootRuns({ domain }: Observation, attempt: Attempt): boolean {
   if (!attempt.marked) return true;
   if (!hasMarks(domain) || attempt.resetAt !== undefined || attempt.unproven) return false;
+  if (mayHaveRebootedUnheard(attempt, domain.domain)) return false;
   if (evidenceOfReboot(attempt, domain.domain, domain.agent).length > 0) return false;
   return runningBoot(attempt, domain.domain, domain.marks) === "Old";
 }

@@ -4,6 +4,7 @@ import {
   endOfOldBoot,
   evidenceOfNewBoot,
   evidenceOfReboot,
+  mayHaveRebootedUnheard,
   rebootBurstMs,
   runningBoot,
   type Boot,
@@ -46,11 +47,12 @@ function rolledBackBefore({ attempt, marks }: AttemptSubject): Ruling | undefine
   return { attempt: { ...attempt, definition: "RolledBack" } };
 }
 
-/** Nobody tells of what happened while libvirt was not connected: a guest that was asked may have rebooted in place. */
-function eventsMissed({ attempt, domain: { connection } }: AttemptSubject): Ruling | undefined {
+/** Nobody tells of what happened while libvirt was not connected. */
+function eventsMissed({ attempt, domain }: AttemptSubject): Ruling | undefined {
+  const { connection } = domain;
   if (attempt.recordIn !== "Domain" || attempt.connection === connection) return undefined;
-  const mayHaveRebooted = attempt.inPlace && attempt.askedAt !== undefined;
-  return { attempt: { ...attempt, connection, unproven: attempt.unproven || mayHaveRebooted } };
+  const unproven = attempt.unproven || mayHaveRebootedUnheard(attempt, domain);
+  return { attempt: { ...attempt, connection, unproven } };
 }
 
 /** The next boot runs: the restart is done, whoever started it. */

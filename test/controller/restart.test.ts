@@ -622,6 +622,26 @@ for (const [what, isRestarted] of [
   });
 }
 
+test("a request joins no reboot in place that may have happened before it, when nobody heard", async () => {
+  const agent = { connectedAfterMs: 10_000, answers: true, obeys: true };
+  const world = new World(
+    { restartPolicy: { soft: { via: "Reboot" } } },
+    { guest: { kind: "Obeys", afterMs: 200, agent } },
+  );
+  await world.settle();
+  world.api.apply({ restartGeneration: 1 });
+  await world.settle(100);
+  world.hypervisor.reachable = false;
+  await world.settle(5000);
+  world.api.apply({ restartGeneration: 2 });
+  world.hypervisor.reachable = true;
+  world.enqueue();
+  await world.settle();
+  const served = world.status.history?.map(({ request }) => request.restartGeneration);
+  assert.deepEqual(served, [2, 1]);
+  assert.equal(world.hypervisor.boots[0]?.inPlace.length, 2);
+});
+
 test("a request that fails before anything was done names no method, and does not make the next one wait", async () => {
   const world = await settledWorld({ restartPolicy: { minIntervalSeconds: 600 } });
   world.hypervisor.panic();
