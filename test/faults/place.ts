@@ -146,7 +146,7 @@ export class Place implements AsyncDisposable {
   /** Nothing of a case is left for the next one, nor of what came with libvirt's test driver. */
   async clear(driver: Driver): Promise<void> {
     const { session } = this.witness(driver);
-    for (const dom of await session.listDomains()) {
+    for (const dom of await insist(() => session.listDomains())) {
       if (dom.id !== undefined)
         await session.call(procedures.domainDestroyFlags, { dom, flags: 0 }, { timeoutMs: destroyTimeoutMs });
       // One that was transient is gone by now.
@@ -224,7 +224,8 @@ export class Witness {
 
   /** The domain as libvirt has it now. */
   async find(name: string): Promise<ListedDomain | undefined> {
-    return (await this.session.listDomains()).find((domain) => domain.name === name);
+    const domains = await insist(() => this.session.listDomains());
+    return domains.find((domain) => domain.name === name);
   }
 }
 
