@@ -31,8 +31,11 @@ export function decide(observation: Observation): Decision {
 function settledFirst(decision: Decision, { virtualMachine, cluster }: Observation): Decision {
   const { verdict, attempt } = decision;
   if (verdict.kind !== "End" || attempt?.marked !== true || attempt.settled) return decision;
-  const { reason, message, result, method } = verdict;
-  const mark = { ...markOf(attempt, virtualMachine, cluster), result, method };
+  const { reason, message, result, method, evidence } = verdict;
+  // A guest that rebooted in place succeeded without its definition: the configuration before is still needed.
+  const isWithout = result === "Succeeded" && !evidence.includes("RequestMarkSeen");
+  const definition = isWithout ? undefined : attempt.definition;
+  const mark = { ...markOf(attempt, virtualMachine, cluster), result, method, definition };
   const effect = { kind: "Settle", mark } as const;
   const stage = result === "Succeeded" ? "Verifying" : attempt.stage;
   return {

@@ -96,6 +96,8 @@ export interface Blueprint {
 export interface NextStart {
   /** Whether the blueprint's definition has yet to be made the domain's persistent configuration. */
   isToBeDefined: boolean;
+  /** Whether the domain keeps the configuration before a definition: no restart has succeeded with what came after it. */
+  keepsPrevious: boolean;
   /** What the running boot differs in from it, in a few words each; undefined where no boot runs. */
   changes?: string[] | undefined;
   /** Targets of the disks that it would have and the running boot lacks, such as "vdb". */

@@ -91,7 +91,7 @@ export function defineForStart({ attempt, definition, next }: AttemptSubject): R
     const message = "spec.definition becomes the domain's configuration, for its next start";
     return { verdict: defineVerdict(definition, message, true) };
   }
-  const isNew = next.changes !== undefined && next.changes.length > 0;
+  const isNew = next.changes === undefined ? next.keepsPrevious : next.changes.length > 0;
   return isNew && attempt.definition === undefined
     ? { attempt: { ...attempt, definition: "Applied" } }
     : undefined;

@@ -2,7 +2,7 @@ import { XmlFlag } from "libvirt";
 import type { Blueprint, Comparison, NextStart } from "../../controller/ports.ts";
 import type { Finding } from "../../controller/finding.ts";
 import { changesBetween } from "./changes/changes.ts";
-import { configuration } from "./definition/configurations.ts";
+import { configuration, keepsPrevious } from "./definition/configurations.ts";
 import { DefinitionError } from "./definition/definition-error.ts";
 import type { Identity } from "./definition/merge.ts";
 import type { NormalForms } from "./definition/normal-form.ts";
@@ -34,6 +34,7 @@ export interface Starter {
 /** What the next start would be made from. */
 interface Source {
   readonly isToBeDefined: boolean;
+  readonly keepsPrevious: boolean;
   /** As it was written, so that paths in it mean something to who wrote it. */
   readonly written: XmlElement;
   /** As libvirt would have it, without secrets. */
@@ -51,17 +52,23 @@ export async function nextStart(
 ): Promise<NextStart> {
   try {
     const source = await sourceOf(host.forms, starter, blueprint.definition);
-    const { isToBeDefined, normal, written } = source;
+    const { isToBeDefined, keepsPrevious, normal, written } = source;
     const { live } = starter;
     return {
       isToBeDefined,
+      keepsPrevious,
       changes: live && changesBetween(live, normal),
       absentDisks: live === undefined ? [] : absentDisks(live, normal),
       findings: isLookedAt ? await findingsOf(host, starter, written, blueprint) : undefined,
     };
   } catch (error) {
     if (!(error instanceof DefinitionError)) throw error;
-    return { isToBeDefined: true, absentDisks: [], findings: [definitionInvalid(error)] };
+    return {
+      isToBeDefined: true,
+      keepsPrevious: false,
+      absentDisks: [],
+      findings: [definitionInvalid(error)],
+    };
   }
 }
 
@@ -74,13 +81,14 @@ async function sourceOf(
     if (calls === undefined)
       throw new Error("a domain that is not there has no next start without a definition");
     const xml = await calls.xml(XmlFlag.Inactive);
-    return { isToBeDefined: false, written: xml, normal: xml };
+    return { isToBeDefined: false, keepsPrevious: keepsPrevious(xml), written: xml, normal: xml };
   }
   const xml = await calls?.xml(XmlFlag.Inactive | XmlFlag.Secure);
   const current = xml && configuration(xml, persistent);
   const { merged, normal } = await planDefinition(forms, definition, current, identity);
   const isToBeDefined = xml === undefined || !persistent || !isSameDomain(normal.xml, xml);
-  return { isToBeDefined, written: merged, normal: normal.plain };
+  const kept = xml !== undefined && keepsPrevious(xml);
+  return { isToBeDefined, keepsPrevious: kept, written: merged, normal: normal.plain };
 }
 
 function absentDisks(live: XmlElement, next: XmlElement): string[] {

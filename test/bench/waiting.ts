@@ -29,7 +29,13 @@ function markOf(attempt: string): RequestMark {
 }
 
 /** The next start would change nothing, and lacks nothing. */
-const nothing: NextStart = { isToBeDefined: false, changes: [], absentDisks: [], findings: [] };
+const nothing: NextStart = {
+  isToBeDefined: false,
+  keepsPrevious: false,
+  changes: [],
+  absentDisks: [],
+  findings: [],
+};
 
 const deaf: Hypervisor = {
   glance: (reference) =>

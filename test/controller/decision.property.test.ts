@@ -131,6 +131,7 @@ const finding: fc.Arbitrary<Finding> = fc.record({
 
 const next: fc.Arbitrary<NextStart> = fc.record({
   isToBeDefined: fc.boolean(),
+  keepsPrevious: fc.boolean(),
   changes: maybe(fc.constantFrom([], ["memory 2 GiB -> 4 GiB"])),
   absentDisks: fc.constantFrom([], ["vdb"]),
   findings: maybe(fc.array(finding, { maxLength: 2 })),

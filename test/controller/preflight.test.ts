@@ -555,6 +555,33 @@ describe("a definition", () => {
       assert.match(world.status.lastRestart?.message ?? "", /cannot start second/);
     });
 
+  test("that was applied by nobody knows whom makes way for the one before, also where its guest is off", async () => {
+    const world = await settledWorld();
+    world.hypervisor.host.unstartable.add("second");
+    // The process died, and the host lost its power, before a mark told of the restart.
+    world.hypervisor.host.define("second");
+    world.hypervisor.stop("Crashed");
+    world.api.apply(defined("second", { restartGeneration: 1 }));
+    await world.settle();
+    assert.equal(effects(world), "Mark Start Start Start RollBack Start Settle");
+    assert.equal(lastRestart(world), "Failed Start DefinitionRolledBack");
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "first");
+  });
+
+  test("that a reset in place has not booted can still make way for the one before", async () => {
+    const restartPolicy = { hard: { via: "Reset" }, soft: { timeoutSeconds: 1 } };
+    const world = await settledWorld({ restartPolicy }, { guest: { kind: "Deaf" } });
+    world.hypervisor.host.unstartable.add("second");
+    world.api.apply(defined("second", { restartPolicy, restartGeneration: 1 }));
+    await world.settle();
+    assert.equal(lastRestart(world), "Succeeded Hard");
+    world.hypervisor.stop("Destroyed");
+    world.api.apply({ restartGeneration: 2 });
+    await world.settle();
+    assert.equal(lastRestart(world), "Failed Start DefinitionRolledBack");
+    assert.equal(world.hypervisor.running?.startedWith.configuration, "first");
+  });
+
   test("that is rolled back without an answer is told as rolled back", async () => {
     const world = await settledWorld();
     world.hypervisor.host.unstartable.add("second");

@@ -34,9 +34,11 @@ export async function stopped(server: Pick<Server, "signal">): Promise<Undo> {
   return () => server.signal("CONT");
 }
 
-/** The process of a guest is killed, if it runs: the guest crashes. There is nothing to undo. */
+/** The process of a guest is killed, if it runs: the guest crashes, and libvirt has noticed. There is nothing to undo. */
 export async function guestKilled(libvirtd: Libvirtd, guest: string): Promise<void> {
-  await signalGuest(libvirtd, guest, "SIGKILL");
+  const pid = await signalGuest(libvirtd, guest, "SIGKILL");
+  // libvirt takes the process's number away; one asks.
+  if (pid !== undefined) while ((await pidOf(libvirtd, guest)) === pid) await delay(20);
 }
 
 /** The process of a guest stands still, if it runs; the undo lets it go on. */
@@ -88,8 +90,12 @@ async function signalGuest(
   guest: string,
   name: NodeJS.Signals,
 ): Promise<number | undefined> {
-  const pid = await libvirtd.qemuPid(guest).catch(() => undefined);
+  const pid = await pidOf(libvirtd, guest);
   return pid !== undefined && signal(pid, name) ? pid : undefined;
+}
+
+async function pidOf(libvirtd: Libvirtd, guest: string): Promise<number | undefined> {
+  return libvirtd.qemuPid(guest).catch(() => undefined);
 }
 
 /** Whether there was such a process. */

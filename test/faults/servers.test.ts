@@ -47,6 +47,8 @@ const ofHypervisor: Row[] = [
   ["run-full", "soft-guest", "before the guest is marked", "while the guest is off"],
   ["etc-full", "soft-guest", "before the guest is marked", "once the new boot runs"],
   ["libvirtd-kill", "soft-guest", "while the guest is off"],
+  // The definition is there, and nothing tells yet for which restart.
+  ["host-reboot", "roll-back", "before the guest is marked"],
   [
     "host-reboot",
     "soft-guest",

@@ -502,8 +502,13 @@ export class ModelHypervisor implements Hypervisor {
         return this.resume();
       case "Start":
         return this.start(this.actor, effect.without);
-      case "Settle":
-        return this.#writeNextMark(effect.mark);
+      case "Settle": {
+        const { definition, result } = effect.mark;
+        const outcome = this.#writeNextMark(effect.mark);
+        const isProven = definition === "Applied" && result === "Succeeded";
+        if (isProven && outcome.kind === "Done") this.host.forget();
+        return outcome;
+      }
       case "Release":
         if (this.running !== undefined) Object.assign(this.running, this.actions);
         return { kind: "Done" };

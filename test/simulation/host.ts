@@ -47,11 +47,6 @@ export class ModelHost {
     this.lacks = this.#lacks.filter((lack) => lack !== finding);
   }
 
-  /** Whether a Define has replaced a configuration that is still known. */
-  get canRollBack(): boolean {
-    return this.#before !== undefined;
-  }
-
   /** What a look at the next start finds; `running` is what the boot that runs was started with. */
   nextStart({ blueprint, preflight }: Comparison, running: StartedWith | undefined): NextStart {
     const { definition } = blueprint;
@@ -64,7 +59,7 @@ export class ModelHost {
       remedy: "write one",
     };
     // Of a definition that cannot be read nothing else is known.
-    if (isInvalid) return { isToBeDefined: true, absentDisks: [], findings: [invalid] };
+    if (isInvalid) return { isToBeDefined: true, keepsPrevious: false, absentDisks: [], findings: [invalid] };
     const changes =
       running === undefined
         ? undefined
@@ -74,6 +69,7 @@ export class ModelHost {
           ];
     return {
       isToBeDefined: wanted !== this.configuration,
+      keepsPrevious: this.#before !== undefined,
       changes,
       absentDisks: [...(running?.without ?? [])],
       findings: preflight ? [...this.lacks] : undefined,
@@ -103,7 +99,7 @@ export class ModelHost {
     this.configuration = configuration;
   }
 
-  /** The domain is undefined, and what was kept beside its configuration is gone with it. */
+  /** What was kept beside the configuration is gone: the domain was undefined, or a boot with that is proven. */
   forget(): void {
     this.#before = undefined;
   }

@@ -137,6 +137,11 @@ export function configuration(xml: XmlElement, persistent: boolean): XmlElement 
   return withMetadata(xml, metadataOf(xml).filter(isKept));
 }
 
+/** Whether a domain's XML has the one before in its metadata. */
+export function keepsPrevious(xml: XmlElement): boolean {
+  return metadataOf(xml).some(({ uri }) => uri === previousUri);
+}
+
 /** The domain's XML with the previous one in its metadata; undefined where that is too long. */
 function withPrevious(merged: XmlElement, previous: XmlElement): XmlElement | undefined {
   const text = formatXml(previous);
