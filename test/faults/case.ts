@@ -91,7 +91,9 @@ export async function performCase(
       boots: tellsBoots ? await path.boots?.(name, place).catch(() => []) : undefined,
       runs: await runs(),
       readyAgainAtMs: keeper.readyAgainAtMs,
-      isMethodLost: keeper.isMethodLost,
+      isMethodLost:
+        keeper.isMethodLost ||
+        (blow?.injection.needsBackup === true && blow.injection.endsController === true),
     };
     return {
       struck: keeper.struck,
@@ -252,9 +254,9 @@ class Keeper {
 
   async #follow(): Promise<void> {
     if ((await this.#current.ended) !== "SIGKILL") return;
+    // Nothing is waited for here: who ends the keeper must find the next process, or it works on beside the next case.
     const { place, key } = this.#keeping;
-    const { status } = await place.resources.read(key);
-    this.isMethodLost = status.attempt === undefined;
+    this.isMethodLost = place.resources.get(key)?.status.attempt === undefined;
     const next = this.#launch({});
     this.#current = next;
     await next.logged(({ msg }) => msg === "ready").catch(() => {});
