@@ -93,23 +93,19 @@ async function compare(
   }
   const what = situation === "hung" ? `${hung.length} hung` : situation;
   const name = directory === "." ? what : `${what}, ${directory}`;
-  const sides = { "since the request": sinceRequestMs, "since the API server told": sinceToldMs };
-  for (const [since, of] of Object.entries(sides)) {
-    rows.push(row(`${name}, ${since}: before`, before.map(of)), row("during", during.map(of)));
-    const ratio = (share: number) =>
-      (quantile(during.map(of), share) / quantile(before.map(of), share)).toFixed(2);
+  const sides = [
+    ["since the request", "sinceRequestMs"],
+    ["since the API server told", "sinceToldMs"],
+  ] as const;
+  for (const [since, field] of sides) {
+    const beforeMs = before.map((reaction) => reaction[field]);
+    const duringMs = during.map((reaction) => reaction[field]);
+    rows.push(row(`${name}, ${since}: before`, beforeMs), row("during", duringMs));
+    const ratio = (share: number) => (quantile(duringMs, share) / quantile(beforeMs, share)).toFixed(2);
     ratios.push(
       `ratio, ${name}, ${since}, during to before: p50 ${ratio(0.5)}, p95 ${ratio(0.95)}, p99 ${ratio(0.99)}`,
     );
   }
-}
-
-function sinceRequestMs(reaction: Reaction): number {
-  return reaction.sinceRequestMs;
-}
-
-function sinceToldMs(reaction: Reaction): number {
-  return reaction.sinceToldMs;
 }
 
 /** Each of those at once takes the next machine when it is done. */

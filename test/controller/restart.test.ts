@@ -585,45 +585,8 @@ for (const kind of ["Migration", "Other"] as const)
     assert.deepEqual(world.hypervisor.effects, []);
   });
 
-for (const [what, isRestarted] of [
-  ["the controller", true],
-  ["its connection to libvirt", false],
-] as const) {
-  /** A guest that is asked to reboot in place, and does so when nobody hears. */
-  const rebootUnheard = async (agent?: Guest["agent"]) => {
-    const world = new World(
-      { restartPolicy: { soft: { via: "Reboot" } } },
-      { guest: { kind: "Obeys", afterMs: 200, agent } },
-    );
-    await world.settle();
-    world.api.apply({ restartGeneration: 1 });
-    await world.settle(100);
-    world.hypervisor.reachable = false;
-    if (isRestarted) world.restartController();
-    await world.settle(5000);
-    world.hypervisor.reachable = true;
-    world.enqueue();
-    await world.settle();
-    assert.equal(world.hypervisor.boots.length, 1);
-    assert.equal(world.hypervisor.boots[0]?.inPlace.length, 1);
-    return world.status.lastRestart;
-  };
-
-  test(`a guest with an agent that reboots in place while ${what} is away proves it by its boot ID`, async () => {
-    const last = await rebootUnheard({ connectedAfterMs: 500, answers: true, obeys: true });
-    assert.equal(last?.result, "Succeeded");
-    assert.deepEqual(last.evidence, ["BootIDChanged"]);
-  });
-
-  test(`a guest without one that reboots in place while ${what} is away is not restarted again`, async () => {
-    const last = await rebootUnheard();
-    assert.equal(last?.result, "Unverified");
-    assert.equal(last.reason, "RebootUnproven");
-  });
-}
-
-test("a request joins no reboot in place that may have happened before it, when nobody heard", async () => {
-  const agent = { connectedAfterMs: 10_000, answers: true, obeys: true };
+/** A guest that was asked to reboot in place, and has done so while libvirt, and maybe the controller, was away. */
+async function rebootUnheard(agent: Guest["agent"], isRestarted: boolean): Promise<World> {
   const world = new World(
     { restartPolicy: { soft: { via: "Reboot" } } },
     { guest: { kind: "Obeys", afterMs: 200, agent } },
@@ -632,11 +595,47 @@ test("a request joins no reboot in place that may have happened before it, when 
   world.api.apply({ restartGeneration: 1 });
   await world.settle(100);
   world.hypervisor.reachable = false;
+  if (isRestarted) world.restartController();
   await world.settle(5000);
-  world.api.apply({ restartGeneration: 2 });
+  return world;
+}
+
+/** libvirt is there again, and what comes of it is over. */
+async function reached(world: World): Promise<void> {
   world.hypervisor.reachable = true;
   world.enqueue();
   await world.settle();
+}
+
+for (const [what, isRestarted] of [
+  ["the controller", true],
+  ["its connection to libvirt", false],
+] as const) {
+  const lastOfUnheard = async (agent?: Guest["agent"]) => {
+    const world = await rebootUnheard(agent, isRestarted);
+    await reached(world);
+    assert.equal(world.hypervisor.boots.length, 1);
+    assert.equal(world.hypervisor.boots[0]?.inPlace.length, 1);
+    return world.status.lastRestart;
+  };
+
+  test(`a guest with an agent that reboots in place while ${what} is away proves it by its boot ID`, async () => {
+    const last = await lastOfUnheard({ connectedAfterMs: 500, answers: true, obeys: true });
+    assert.equal(last?.result, "Succeeded");
+    assert.deepEqual(last.evidence, ["BootIDChanged"]);
+  });
+
+  test(`a guest without one that reboots in place while ${what} is away is not restarted again`, async () => {
+    const last = await lastOfUnheard();
+    assert.equal(last?.result, "Unverified");
+    assert.equal(last.reason, "RebootUnproven");
+  });
+}
+
+test("a request joins no reboot in place that may have happened before it, when nobody heard", async () => {
+  const world = await rebootUnheard({ connectedAfterMs: 10_000, answers: true, obeys: true }, false);
+  world.api.apply({ restartGeneration: 2 });
+  await reached(world);
   const served = world.status.history?.map(({ request }) => request.restartGeneration);
   assert.deepEqual(served, [2, 1]);
   assert.equal(world.hypervisor.boots[0]?.inPlace.length, 2);
