@@ -68,6 +68,8 @@ export class Reflector<T extends KubernetesObject> {
   readonly #synced = Promise.withResolvers<void>();
   /** How far the cache has come; what happened later is still to be told. */
   #version: string | undefined;
+  /** The newest own write that the cache has taken over. */
+  #accepted: string | undefined;
   #next: "List" | "Verify" | "Watch" = "List";
   #hasSynced = false;
   #watching = false;
@@ -120,7 +122,9 @@ export class Reflector<T extends KubernetesObject> {
    * is still the same one: the next look at the store then sees the write. No event tells of it.
    */
   accept(object: T): boolean {
-    return this.#cache.accept(object);
+    const isTaken = this.#cache.accept(object);
+    if (isTaken) this.#accepted = object.metadata.resourceVersion;
+    return isTaken;
   }
 
   /** Lists anew at once: what the API server has is not what it has told. Does nothing where it is not watched. */
@@ -163,13 +167,15 @@ export class Reflector<T extends KubernetesObject> {
   async #list(signal: AbortSignal): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
     const selection = { namespace, labelSelector, fieldSelector };
+    // An own write while the list is read may be missing in it; one from before may not.
+    const newest = this.#newest();
     let listing: Listing | undefined;
     let page: Page<KubernetesObject> | undefined;
     do {
       const query = { ...selection, limit: this.#pageSize, continue: page?.continue };
       page = await client.list(type, query, { signal });
       const version = page.resourceVersion;
-      const current = (listing ??= { seen: new Set(), version, rewound: this.#isRewound(version) });
+      const current = (listing ??= { seen: new Set(), version, rewound: isBehind(version, newest) });
       for (const object of page.items) {
         current.seen.add(keyOf(object));
         const kept = this.#trimmed(object);
@@ -177,6 +183,7 @@ export class Reflector<T extends KubernetesObject> {
       }
     } while (page.continue !== undefined);
     this.#cache.endList(listing);
+    if (listing.rewound) this.#accepted = undefined;
     this.#version = page.resourceVersion;
     this.#next = "Watch";
     this.#hasSynced = true;
@@ -192,8 +199,9 @@ export class Reflector<T extends KubernetesObject> {
   async #verify(signal: AbortSignal): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
     const one = { namespace, labelSelector, fieldSelector, limit: 1 };
+    const newest = this.#newest();
     const { resourceVersion } = await client.list(type, one, { signal });
-    this.#next = this.#isRewound(resourceVersion) ? "List" : "Watch";
+    this.#next = isBehind(resourceVersion, newest) ? "List" : "Watch";
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
@@ -267,8 +275,9 @@ export class Reflector<T extends KubernetesObject> {
     return Math.max(pauseMs, (error instanceof ApiError ? error.retryAfterMs : undefined) ?? 0);
   }
 
-  #isRewound(resourceVersion: string): boolean {
-    return this.#version !== undefined && compareResourceVersions(resourceVersion, this.#version) < 0;
+  /** How far the API server is known to have come: as it has told, or as it has answered to an own write. */
+  #newest(): string | undefined {
+    return isBehind(this.#version, this.#accepted) ? this.#accepted : this.#version;
   }
 
   /** Runs a function of the caller: what it throws must not end the reflector. */
@@ -284,4 +293,8 @@ export class Reflector<T extends KubernetesObject> {
       return undefined;
     }
   }
+}
+
+function isBehind(version: string | undefined, newest: string | undefined): boolean {
+  return version !== undefined && newest !== undefined && compareResourceVersions(version, newest) < 0;
 }

@@ -239,6 +239,34 @@ for (const [what, restored, version] of [
     assert.equal((await server.next()).query.get("resourceVersion"), String(version));
   });
 
+test("A server that fell back behind an own write, and not behind what it has told, is listed and believed", async () => {
+  await using world = await reflecting();
+  const { server, told, reflector } = world;
+  (await server.next()).answer(200, list(100, [widget("a", "1", 90)]));
+  const watch = await server.next();
+  watch.open();
+  assert.ok(reflector.accept(widget("a", "1", 110)));
+  watch.cut();
+  (await server.next()).answer(200, list(105));
+  const again = await server.next();
+  assert.equal(again.query.get("limit"), "500");
+  again.answer(200, list(105, [widget("a", "1", 90)]));
+  assert.deepEqual(await told.take(4), ["Added a/1", "synced", "Modified a/1", "synced"]);
+  assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "90");
+});
+
+test("An own write that a list has not seen is kept", async () => {
+  await using world = await reflecting();
+  const { server, told, reflector } = world;
+  (await server.next()).answer(200, list(100, [widget("a", "1", 90)]));
+  (await server.next()).answer(410, { kind: "Status", reason: "Expired" });
+  const slow = await server.next();
+  assert.ok(reflector.accept(widget("a", "1", 110)));
+  slow.answer(200, list(105, [widget("a", "1", 90)]));
+  assert.deepEqual(await told.take(3), ["Added a/1", "synced", "synced"]);
+  assert.equal(reflector.store.get("default/a")?.metadata.resourceVersion, "110");
+});
+
 test("What is asked for anew is listed and believed, without an error", async () => {
   await using world = await reflecting();
   const { server, told, errors, reflector } = world;
