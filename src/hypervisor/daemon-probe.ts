@@ -1,10 +1,9 @@
-import { procedures } from "libvirt";
+import { LibvirtError, procedures } from "libvirt";
 import type { Caller } from "./caller.ts";
 
 /**
- * Tells a daemon that hangs from one that only does not answer about a domain: by a call that needs nothing but the
- * daemon. The call also frees one that waits in the daemon without need: libvirtd (9.0.0) makes a further worker only as
- * a further call comes, and of several that came at once some may have been left without one.
+ * Tells a daemon that hangs from one that only does not answer about a domain: by a call that needs nothing but one of
+ * the workers that most other calls need, too.
  */
 export class DaemonProbe {
   readonly #session: Caller;
@@ -32,9 +31,15 @@ export class DaemonProbe {
     this.#isAsking = true;
     const sentAtMs = Date.now();
     try {
-      await this.#session.call(procedures.connectGetLibVersion, {});
+      await this.#session.call(
+        procedures.nodeGetMemoryParameters,
+        { nparams: 0, flags: 0 },
+        { waitsFor: "Daemon" },
+      );
       this.#answeredSentAtMs = sentAtMs;
-    } catch {
+    } catch (error) {
+      // A driver may know no such call.
+      if (error instanceof LibvirtError) this.#answeredSentAtMs = sentAtMs;
       // Without an answer nothing is known; whoever wants to know asks again.
     }
     this.#isAsking = false;

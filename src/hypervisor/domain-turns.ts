@@ -249,6 +249,7 @@ function keyOf(domain: DomainReference): string {
 function laneOf({ waitsFor }: SessionCallOptions): Lane {
   switch (waitsFor) {
     case undefined:
+    case "Daemon":
       return "Look";
     case "Power":
     case "Agent":

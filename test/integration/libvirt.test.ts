@@ -403,6 +403,8 @@ describe("every procedure", () => {
       nodeGetInfo: () => connection.call(procedures.nodeGetInfo, {}),
       nodeGetMemoryStats: () =>
         connection.call(procedures.nodeGetMemoryStats, { nparams: 0, cellNum: ALL_CELLS, flags }),
+      nodeGetMemoryParameters: () =>
+        connection.call(procedures.nodeGetMemoryParameters, { nparams: 0, flags }),
       nodeGetFreeMemory: () => connection.call(procedures.nodeGetFreeMemory, {}),
 
       connectListAllNetworks: () => connection.call(procedures.connectListAllNetworks, list),

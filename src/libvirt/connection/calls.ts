@@ -5,9 +5,11 @@ import { MessageStatus, MessageType, encodeFrame } from "../protocol/frame.ts";
 import type { Frame } from "../protocol/frame.ts";
 import { PROGRAM_VERSION } from "../protocol/procedure.ts";
 import type { Procedure } from "../protocol/procedure.ts";
+import { procedures } from "../protocol/procedures.ts";
 import { remoteError } from "../protocol/types.ts";
 import type { Codec } from "../xdr/codec.ts";
 import { decodeWhole } from "../xdr/decode.ts";
+import type { Waiter, Workers } from "./workers.ts";
 
 /** How long a call may take, and how to give it up. */
 export interface CallOptions {
@@ -43,6 +45,8 @@ interface Call {
   status: "Waiting" | "Sent" | "Abandoned";
   /** What has become of it since it was abandoned. */
   readonly aftermath: PromiseWithResolvers<Aftermath>;
+  /** Where it takes a worker before it is sent. */
+  readonly workers: Workers | undefined;
 }
 
 /**
@@ -56,6 +60,7 @@ export class Calls {
   readonly #write: (frame: Buffer) => void;
   readonly #waiting = new Set<Call>();
   readonly #inFlight = new Map<number, Call>();
+  readonly #waiter: Waiter = { retry: () => this.#sendNext(), ask: () => this.#askForWorker() };
   #lastSerial = 0;
 
   constructor(maxInFlight: number, write: (frame: Buffer) => void) {
@@ -64,25 +69,19 @@ export class Calls {
   }
 
   /**
-   * Makes a call as soon as it is its turn. Rejects with LibvirtError, CallTimeoutError, ConnectionError, the
-   * signal's reason, or TypeError and RangeError for arguments that cannot be sent.
+   * Makes a call as soon as it is its turn, and where `workers` are given, as soon as there is one for it. Rejects with
+   * LibvirtError, CallTimeoutError, ConnectionError, the signal's reason, or TypeError and RangeError for arguments that
+   * cannot be sent.
    */
-  async add<A, R>(procedure: Procedure<A, R>, args: NoInfer<A>, options: CallOptions = {}): Promise<R> {
+  async add<A, R>(
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    options: CallOptions = {},
+    workers?: Workers,
+  ): Promise<R> {
     options.signal?.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const serial = this.#nextSerial();
-    const call: Call = {
-      name: procedure.name,
-      program: procedure.program,
-      procedure: procedure.number,
-      serial,
-      frame: encodeCall(procedure, args, serial),
-      result: procedure.result,
-      resolve,
-      reject,
-      status: "Waiting",
-      aftermath: Promise.withResolvers<Aftermath>(),
-    };
+    const { promise, ...settling } = Promise.withResolvers<unknown>();
+    const call = this.#prepare(procedure, args, settling, workers);
     tell(call, "begin");
     this.#waiting.add(call);
     this.#sendNext();
@@ -102,14 +101,17 @@ export class Calls {
       settle(call, frame);
     }
     call.aftermath.resolve("Answered");
+    call.workers?.leave("Answered");
     this.#sendNext();
   }
 
   /** Ends all calls because the connection has ended. */
   fail(error: ConnectionError): void {
-    const calls = [...this.#inFlight.values(), ...this.#waiting];
+    const sent = [...this.#inFlight.values()];
+    const calls = [...sent, ...this.#waiting];
     this.#inFlight.clear();
     this.#waiting.clear();
+    for (const { workers } of sent) workers?.leave("Lost");
     for (const call of calls) {
       call.reject(
         new ConnectionError(error.kind, `${call.name}: ${error.message}`, {
@@ -145,15 +147,55 @@ export class Calls {
 
   #sendNext(): void {
     for (const call of this.#waiting) {
-      if (this.#inFlight.size >= this.#maxInFlight) {
+      const hasTurn = this.#inFlight.size < this.#maxInFlight && call.workers?.take(this.#waiter) !== false;
+      if (!hasTurn) {
         return;
       }
       this.#waiting.delete(call);
-      this.#inFlight.set(call.serial, call);
-      call.status = "Sent";
-      this.#write(call.frame);
-      tell(call, "sent");
+      this.#send(call);
     }
+  }
+
+  /** Any answer will do, and a refusal too. */
+  async #askForWorker(): Promise<Aftermath> {
+    if (this.#waiting.size === 0) {
+      return "Lost";
+    }
+    const nobody = { resolve: () => {}, reject: () => {} };
+    const args = { nparams: 0, flags: 0 };
+    const question = this.#prepare(procedures.nodeGetMemoryParameters, args, nobody, undefined);
+    tell(question, "begin");
+    this.#send(question);
+    return question.aftermath.promise;
+  }
+
+  #prepare<A, R>(
+    procedure: Procedure<A, R>,
+    args: NoInfer<A>,
+    { resolve, reject }: Pick<Call, "resolve" | "reject">,
+    workers: Workers | undefined,
+  ): Call {
+    const serial = this.#nextSerial();
+    return {
+      name: procedure.name,
+      program: procedure.program,
+      procedure: procedure.number,
+      serial,
+      frame: encodeCall(procedure, args, serial),
+      result: procedure.result,
+      resolve,
+      reject,
+      status: "Waiting",
+      aftermath: Promise.withResolvers<Aftermath>(),
+      workers,
+    };
+  }
+
+  #send(call: Call): void {
+    this.#inFlight.set(call.serial, call);
+    call.status = "Sent";
+    this.#write(call.frame);
+    tell(call, "sent");
   }
 
   #nextSerial(): number {

@@ -16,6 +16,7 @@ import type { KeepaliveOptions } from "./keepalive.ts";
 import { connectSocket, translateSocketError } from "./socket.ts";
 import { parseUri } from "./uri.ts";
 import type { Address } from "./uri.ts";
+import type { Workers } from "./workers.ts";
 
 /** How to open a connection. */
 export interface ConnectionOptions {
@@ -31,6 +32,8 @@ export interface ConnectionOptions {
   readonly maxMessageBytes?: number;
   /** Gives up opening. Has no effect on a connection that is open. */
   readonly signal?: AbortSignal;
+  /** What its calls share with those of other connections to the same daemon; without, none waits for a worker. */
+  readonly workers?: Workers | undefined;
 }
 
 /** How far a connection is. A closed one never opens again. */
@@ -63,6 +66,7 @@ export class Connection {
 
   readonly #socket: Socket;
   readonly #calls: Calls;
+  readonly #workers: Workers | undefined;
   readonly #keepalive: Keepalive;
   readonly #splitter: FrameSplitter;
   readonly #events = new EventListeners();
@@ -89,6 +93,7 @@ export class Connection {
     const { promise, resolve } = Promise.withResolvers<ConnectionError>();
     this.closed = promise;
     this.#resolveClosed = resolve;
+    this.#workers = options.workers;
     this.#socket = connectSocket(address);
     this.#splitter = new FrameSplitter(options.maxMessageBytes);
     this.#calls = new Calls(options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT, (frame) =>
@@ -119,7 +124,7 @@ export class Connection {
     const state = this.#state;
     switch (state.status) {
       case "Open":
-        return this.#calls.add(procedure, args, options);
+        return this.#calls.add(procedure, args, options, this.#workers);
       case "Opening":
         throw new ConnectionError("NotConnected", `${procedure.name}: the connection is not open yet`);
       case "Closing":

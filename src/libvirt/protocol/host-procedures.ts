@@ -4,6 +4,7 @@ import { defineProcedure } from "./procedure.ts";
 import {
   HOST_LIST_MAX,
   NODE_DEVICE_LIST_MAX,
+  NODE_MEMORY_PARAMETERS_MAX,
   NODE_MEMORY_STATS_MAX,
   NODE_MODEL_BYTES,
   hostInterface,
@@ -15,6 +16,7 @@ import {
   storagePool,
   storageVol,
   text,
+  typedParam,
   uuid,
 } from "./types.ts";
 
@@ -76,6 +78,16 @@ export const hostProcedures = {
     228,
     { nparams: int, cellNum: int, flags },
     { params: array(nodeMemoryStat, NODE_MEMORY_STATS_MAX), nparams: int },
+  ),
+  /**
+   * How the host shares equal pages of memory. With 0 for `nparams`, only how many numbers there are: libvirt asks
+   * nothing for that and takes no lock, and yet it is among the few such calls for which it has no workers set apart.
+   */
+  nodeGetMemoryParameters: defineProcedure(
+    "NODE_GET_MEMORY_PARAMETERS",
+    289,
+    { nparams: int, flags },
+    { params: array(typedParam, NODE_MEMORY_PARAMETERS_MAX), nparams: int },
   ),
   /** In bytes, without what buffers and caches would give back. */
   nodeGetFreeMemory: defineProcedure("NODE_GET_FREE_MEMORY", 102, {}, { freeMem: uhyper }),

@@ -1,6 +1,7 @@
 import type { CallOptions } from "../connection/calls.ts";
 import { DEFAULT_MAX_IN_FLIGHT } from "../connection/connection.ts";
 import type { Connection } from "../connection/connection.ts";
+import { Workers } from "../connection/workers.ts";
 import type { Aftermath, CallHeldError } from "../errors.ts";
 import type { Procedure } from "../protocol/procedure.ts";
 import { ConnectionOnDemand } from "./connection-on-demand.ts";
@@ -14,8 +15,9 @@ import { DomainConnections } from "./domain-connections.ts";
  * - `Agent`: the guest's agent. A shutdown is answered when the guest is off.
  * - `Storage`: pools and volumes, and definitions that are checked against them.
  * - `File`: the content of files, which may be on a server that is away.
+ * - `Daemon`: the daemon itself. Who asks whether it answers must wait for nothing else.
  */
-export type WaitsFor = "Domain" | "Power" | "Agent" | "Storage" | "File";
+export type WaitsFor = "Domain" | "Power" | "Agent" | "Storage" | "File" | "Daemon";
 
 type Elsewhere = Exclude<WaitsFor, "Domain" | "Power">;
 
@@ -30,6 +32,7 @@ type Elsewhere = Exclude<WaitsFor, "Domain" | "Power">;
 export class Connections {
   /** Lives as long as the session is connected; the others are opened when they are needed. */
   readonly main: Connection;
+  readonly #workers = new Workers();
   readonly #domains: DomainConnections;
   readonly #others: Readonly<Record<Elsewhere, ConnectionOnDemand>>;
 
@@ -41,17 +44,19 @@ export class Connections {
       maxInFlight = DEFAULT_MAX_IN_FLIGHT,
       onHeld,
     }: {
-      open: (signal: AbortSignal) => Promise<Connection>;
+      open: (signal: AbortSignal, workers: Workers) => Promise<Connection>;
       maxInFlight?: number | undefined;
       onHeld: (held: CallHeldError | undefined) => void;
     },
   ) {
     this.main = main;
-    this.#domains = new DomainConnections(open, maxInFlight, onHeld);
+    const openOther = (signal: AbortSignal) => open(signal, this.#workers);
+    this.#domains = new DomainConnections(openOther, maxInFlight, onHeld);
     this.#others = {
-      Agent: new ConnectionOnDemand(open),
-      Storage: new ConnectionOnDemand(open),
-      File: new ConnectionOnDemand(open),
+      Agent: new ConnectionOnDemand(openOther),
+      Storage: new ConnectionOnDemand(openOther),
+      File: new ConnectionOnDemand(openOther),
+      Daemon: new ConnectionOnDemand(openOther),
     };
   }
 
@@ -74,6 +79,7 @@ export class Connections {
   /** Counts a call about domains that is unanswered on the main connection. */
   occupy(aftermath: Promise<Aftermath>): void {
     this.#domains.occupy(aftermath);
+    void this.#workers.occupy(aftermath);
   }
 
   /** Resolves when a further call about domains would have a place, however long that takes. */

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from "../connection/connection.ts";
 import type { CallOptions } from "../connection/calls.ts";
 import { callSafely } from "../connection/event-listeners.ts";
 import { parseUri } from "../connection/uri.ts";
+import type { Workers } from "../connection/workers.ts";
 import { CallHeldError, CallTimeoutError, ConnectionError } from "../errors.ts";
 import type { Aftermath } from "../errors.ts";
 import type { Procedure } from "../protocol/procedure.ts";
@@ -17,7 +18,7 @@ import { watchSocket } from "./socket-watch.ts";
 import { describeHypervisor, subscribe } from "./synchronize.ts";
 
 /** How to keep a connection open, and who is told what happens on it. */
-export interface SessionOptions extends Omit<ConnectionOptions, "signal"> {
+export interface SessionOptions extends Omit<ConnectionOptions, "signal" | "workers"> {
   /** Called in the order in which things happened. It should return soon: it holds up all that follows. */
   readonly listener: (event: SessionEvent) => void;
   readonly reconnect?: Partial<ReconnectOptions>;
@@ -149,7 +150,7 @@ export class Session {
 
   async #stay(main: Connection): Promise<Failure> {
     const connections = new Connections(main, {
-      open: (signal) => this.#open(signal),
+      open: (signal, workers) => this.#open(signal, workers),
       maxInFlight: this.#options.maxInFlight,
       onHeld: (error) => this.#tellHeld(connections, error),
     });
@@ -165,8 +166,8 @@ export class Session {
     }
   }
 
-  #open(signal: AbortSignal): Promise<Connection> {
-    return Connection.open(this.uri, { ...this.#options, signal });
+  #open(signal: AbortSignal, workers?: Workers): Promise<Connection> {
+    return Connection.open(this.uri, { ...this.#options, signal, workers });
   }
 
   /** Registers first and lists then, so that no event falls between. */

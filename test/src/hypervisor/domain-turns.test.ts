@@ -29,7 +29,7 @@ function world() {
   const answered: DomainReference[] = [];
   const call = (procedure: unknown, _args: unknown, options?: SessionCallOptions) => {
     const { promise, resolve, reject } = Promise.withResolvers<never>();
-    const to = procedure === procedures.connectGetLibVersion ? probes : sent;
+    const to = procedure === procedures.nodeGetMemoryParameters ? probes : sent;
     to.push({ options, reply: () => resolve({} as never), fail: reject });
     return promise;
   };

@@ -15,10 +15,13 @@ import {
 import type { Frame, Header } from "../../../src/libvirt/protocol/frame.ts";
 import { PROGRAM_VERSION, Program } from "../../../src/libvirt/protocol/procedure.ts";
 import type { EventProcedure, Procedure } from "../../../src/libvirt/protocol/procedure.ts";
-import { connectionProcedures as opening } from "../../../src/libvirt/protocol/procedures.ts";
+import { connectionProcedures as opening, procedures } from "../../../src/libvirt/protocol/procedures.ts";
 import { remoteError } from "../../../src/libvirt/protocol/types.ts";
 import { decodeWhole } from "../../../src/libvirt/xdr/decode.ts";
 import type { XdrWriter } from "../../../src/libvirt/xdr/writer.ts";
+
+/** What a client asks where it must know whether the daemon has a worker for a further call. */
+const question = procedures.nodeGetMemoryParameters;
 
 /** Values in the order in which they come, for whoever waits for the next. */
 class Inbox<T> {
@@ -88,6 +91,8 @@ export class ScriptedDaemon {
   readonly #server: Server;
   readonly #clients = new Inbox<ScriptedClient>();
   readonly #sockets = new Set<Socket>();
+  /** Where the clients' questions for a worker come, to be answered; undefined: they are answered at once. */
+  #questions: Inbox<() => void> | undefined;
 
   static async listen(): Promise<ScriptedDaemon> {
     const daemon = await ScriptedDaemon.create();
@@ -104,7 +109,7 @@ export class ScriptedDaemon {
     this.#directory = directory;
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
-      this.#clients.put(new ScriptedClient(socket));
+      this.#clients.put(new ScriptedClient(socket, (answer) => this.#answerQuestion(answer)));
     });
   }
 
@@ -119,6 +124,18 @@ export class ScriptedDaemon {
   /** Begins to listen. */
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(this.socketPath, resolve));
+  }
+
+  /** From now on, questions for a worker are answered by calling what the function that it gives resolves to. */
+  keepQuestions(): () => Promise<() => void> {
+    const questions = new Inbox<() => void>();
+    this.#questions = questions;
+    return () => questions.take();
+  }
+
+  #answerQuestion(answer: () => void): void {
+    if (this.#questions === undefined) answer();
+    else this.#questions.put(answer);
   }
 
   /** The next client that connects. */
@@ -152,12 +169,15 @@ export class ScriptedClient {
   readonly #ended = Promise.withResolvers<void>();
   readonly #awaitingPong: (() => void)[] = [];
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, answerQuestion: (answer: () => void) => void) {
     this.#socket = socket;
     const splitter = new FrameSplitter();
     socket.on("data", (chunk: Buffer) =>
       splitter.split(chunk, (frame) => {
-        if (!this.#isAwaitedPong(frame)) {
+        const { program, procedure, serial } = frame;
+        if (program === question.program && procedure === question.number) {
+          answerQuestion(() => this.reply(question, serial, { params: [], nparams: 8 }));
+        } else if (!this.#isAwaitedPong(frame)) {
           this.#frames.put({ ...frame, payload: Buffer.from(frame.payload) });
         }
       }),
