@@ -9,8 +9,8 @@ export class DaemonProbe {
   readonly #session: Caller;
   #isAsking = false;
   #isWantedAgain = false;
-  /** When the last call was sent that was answered, in milliseconds since 1970. */
-  #answeredSentAtMs = -Infinity;
+  /** When the last question was asked that was answered, in milliseconds since 1970. */
+  #lastAnsweredMs = -Infinity;
 
   constructor(session: Caller) {
     this.#session = session;
@@ -24,27 +24,28 @@ export class DaemonProbe {
 
   /** Whether the daemon has answered what it was asked after this moment, in milliseconds since 1970. */
   hasAnsweredSince(epochMs: number): boolean {
-    return this.#answeredSentAtMs > epochMs;
+    return this.#lastAnsweredMs > epochMs;
   }
 
   async #ask(): Promise<void> {
     this.#isAsking = true;
-    const sentAtMs = Date.now();
-    try {
-      await this.#session.call(
-        procedures.nodeGetMemoryParameters,
-        { nparams: 0, flags: 0 },
-        { waitsFor: "Daemon" },
-      );
-      this.#answeredSentAtMs = sentAtMs;
-    } catch (error) {
-      // A driver may know no such call.
-      if (error instanceof LibvirtError) this.#answeredSentAtMs = sentAtMs;
-      // Without an answer nothing is known; whoever wants to know asks again.
-    }
+    const askedAtMs = Date.now();
+    if (await this.#isAnswered()) this.#lastAnsweredMs = askedAtMs;
     this.#isAsking = false;
     if (!this.#isWantedAgain) return;
     this.#isWantedAgain = false;
     this.ask();
+  }
+
+  /** Without an answer nothing is known: whoever wants to know asks again. */
+  async #isAnswered(): Promise<boolean> {
+    const args = { nparams: 0, flags: 0 };
+    try {
+      await this.#session.call(procedures.nodeGetMemoryParameters, args, { waitsFor: "Daemon" });
+      return true;
+    } catch (error) {
+      // A driver may know no such call.
+      return error instanceof LibvirtError;
+    }
   }
 }

@@ -50,7 +50,14 @@ async function isTaken(
   connection: Connection,
   { program, procedure: number, payload }: RecordedCall,
 ): Promise<boolean> {
-  const procedure = { name: `procedure ${number}`, program, number, args: bytes, result: bytes };
+  const procedure = {
+    name: `procedure ${number}`,
+    program,
+    number,
+    hasPriority: false,
+    args: bytes,
+    result: bytes,
+  };
   try {
     await connection.call(procedure, payload, { timeoutMs: 600_000 });
     return true;

@@ -27,6 +27,7 @@ import {
   StorageVolType,
   XmlFlag,
   decodeState,
+  defineProcedure,
   events,
   nameOf,
   procedures,
@@ -895,6 +896,45 @@ describe("a daemon all of whose workers hang", () => {
       },
       daemon,
     );
+  });
+
+  it("answers the calls that are declared to have priority, and no other", async () => {
+    await using daemon = await startLibvirtd({ config: ["min_workers = 1", "max_workers = 1"] });
+    await using connections = new AsyncDisposableStack();
+    const open = async () => connections.use(await Connection.open(daemon.uri("qemu")));
+    const connection = await open();
+    const dom = await start(connection, await define(connection, "qemu"));
+    // Without arguments, each does nothing and is refused; that is an answer.
+    const bare = Object.values(procedures)
+      .filter(({ program }) => program === procedures.connectGetType.program)
+      .map(({ name, number }) => defineProcedure(name, number, {}, {}));
+    const answered: string[] = [];
+    const ask = async (on: Connection, procedure: (typeof bare)[number]) => {
+      await on.call(procedure, {}, { timeoutMs: 600_000 }).catch(() => undefined);
+      answered.push(procedure.name);
+    };
+    const ordinary = bare.filter(({ hasPriority }) => !hasPriority);
+    const withPriority = bare.filter(({ hasPriority }) => hasPriority);
+    const asked: Promise<void>[] = [];
+    await whileStopped(
+      dom,
+      async () => {
+        const flags = ShutdownFlag.AcpiPowerButton;
+        asked.push(connection.call(procedures.domainShutdownFlags, { dom, flags }).then(() => undefined));
+        for (let index = 0; index < ordinary.length; index += 4) {
+          const on = await open();
+          asked.push(...ordinary.slice(index, index + 4).map((procedure) => ask(on, procedure)));
+        }
+        for (const procedure of withPriority) await ask(connection, procedure);
+        assert.deepEqual(
+          answered,
+          withPriority.map(({ name }) => name),
+        );
+      },
+      daemon,
+    );
+    await Promise.all(asked);
+    assert.equal(answered.length, bare.length);
   });
 });
 

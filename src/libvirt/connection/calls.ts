@@ -45,12 +45,14 @@ interface Call {
   status: "Waiting" | "Sent" | "Abandoned";
   /** What has become of it since it was abandoned. */
   readonly aftermath: PromiseWithResolvers<Aftermath>;
+  readonly hasPriority: boolean;
   /** Where it takes a worker before it is sent. */
   readonly workers: Workers | undefined;
 }
 
 /**
- * The calls of one connection: a few in flight, the others in a queue, each with a deadline.
+ * The calls of one connection: a few in flight, the others in a queue, each with a deadline. One that waits for a worker
+ * of the daemon may be overtaken, and a question for one waits in no queue.
  *
  * A call that was sent keeps its place until its reply comes, even when nobody waits for it any more: the daemon
  * still holds it, and stops reading the socket when it holds too many.
@@ -61,6 +63,8 @@ export class Calls {
   readonly #waiting = new Set<Call>();
   readonly #inFlight = new Map<number, Call>();
   readonly #waiter: Waiter = { retry: () => this.#sendNext(), ask: () => this.#askForWorker() };
+  /** Whose worker a call waits for that has a place on this connection. */
+  #lacked: Workers | undefined;
   #lastSerial = 0;
 
   constructor(maxInFlight: number, write: (frame: Buffer) => void) {
@@ -101,7 +105,7 @@ export class Calls {
       settle(call, frame);
     }
     call.aftermath.resolve("Answered");
-    call.workers?.leave("Answered");
+    call.workers?.leave(call, "Answered");
     this.#sendNext();
   }
 
@@ -111,7 +115,8 @@ export class Calls {
     const calls = [...sent, ...this.#waiting];
     this.#inFlight.clear();
     this.#waiting.clear();
-    for (const { workers } of sent) workers?.leave("Lost");
+    this.#waitFor(undefined, false);
+    for (const call of sent) call.workers?.leave(call, "Lost");
     for (const call of calls) {
       call.reject(
         new ConnectionError(error.kind, `${call.name}: ${error.message}`, {
@@ -143,24 +148,37 @@ export class Calls {
     this.#waiting.delete(call);
     call.status = "Abandoned";
     call.reject(reason);
+    this.#sendNext();
   }
 
   #sendNext(): void {
+    let isServed = false;
+    let lacked: Workers | undefined;
     for (const call of this.#waiting) {
-      const hasTurn = this.#inFlight.size < this.#maxInFlight && call.workers?.take(this.#waiter) !== false;
-      if (!hasTurn) {
-        return;
+      if (this.#inFlight.size >= this.#maxInFlight) {
+        lacked = undefined;
+        break;
       }
-      this.#waiting.delete(call);
-      this.#send(call);
+      // One that must wait for a worker keeps up none that need not.
+      if (call.workers?.take(call) === false) {
+        lacked = call.workers;
+      } else {
+        this.#waiting.delete(call);
+        this.#send(call);
+        isServed = true;
+      }
     }
+    this.#waitFor(lacked, isServed);
+  }
+
+  #waitFor(lacked: Workers | undefined, isServed: boolean): void {
+    if (lacked === undefined || isServed) this.#lacked?.forget(this.#waiter);
+    lacked?.wait(this.#waiter);
+    this.#lacked = lacked;
   }
 
   /** Any answer will do, and a refusal too. */
   async #askForWorker(): Promise<Aftermath> {
-    if (this.#waiting.size === 0) {
-      return "Lost";
-    }
     const nobody = { resolve: () => {}, reject: () => {} };
     const args = { nparams: 0, flags: 0 };
     const question = this.#prepare(procedures.nodeGetMemoryParameters, args, nobody, undefined);
@@ -187,6 +205,7 @@ export class Calls {
       reject,
       status: "Waiting",
       aftermath: Promise.withResolvers<Aftermath>(),
+      hasPriority: procedure.hasPriority,
       workers,
     };
   }

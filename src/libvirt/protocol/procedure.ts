@@ -1,6 +1,7 @@
 import type { Codec } from "../xdr/codec.ts";
 import { struct } from "../xdr/compound.ts";
 import type { Fields, StructOf } from "../xdr/compound.ts";
+import { withPriority } from "./priority.ts";
 
 /** The programs that a daemon serves on one socket, all in version 1. */
 export const Program = { Remote: 0x2000_8086, Qemu: 0x2000_8087, Keepalive: 0x6b65_6570 } as const;
@@ -13,6 +14,8 @@ export interface Procedure<Args, Result> {
   readonly name: string;
   readonly program: number;
   readonly number: number;
+  /** Whether libvirt has workers of their own for this one and its like. */
+  readonly hasPriority: boolean;
   readonly args: Codec<Args>;
   readonly result: Codec<Result>;
 }
@@ -40,7 +43,8 @@ export function defineProcedure<A extends Fields, R extends Fields>(
   args: A,
   result: R,
 ): Procedure<StructOf<A>, StructOf<R>> {
-  return { name, program: Program.Remote, number, args: struct(args), result: struct(result) };
+  const hasPriority = withPriority.has(name);
+  return { name, program: Program.Remote, number, hasPriority, args: struct(args), result: struct(result) };
 }
 
 /** Declares a call of the program "qemu". */
@@ -50,7 +54,8 @@ export function defineQemuProcedure<A extends Fields, R extends Fields>(
   args: A,
   result: R,
 ): Procedure<StructOf<A>, StructOf<R>> {
-  return { name, program: Program.Qemu, number, args: struct(args), result: struct(result) };
+  const program = Program.Qemu;
+  return { name, program, number, hasPriority: false, args: struct(args), result: struct(result) };
 }
 
 /** Declares an event of the program "remote". */

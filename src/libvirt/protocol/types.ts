@@ -18,8 +18,9 @@ export const BLOCK_PEEK_MAX = 4_194_304;
 export const HOST_LIST_MAX = 16_384;
 /** The longest list of devices of the host. */
 export const NODE_DEVICE_LIST_MAX = 65_536;
-/** The most statistics of the host's memory. */
+/** The most numbers that say how the host shares memory. */
 export const NODE_MEMORY_PARAMETERS_MAX = 64;
+/** The most statistics of the host's memory. */
 export const NODE_MEMORY_STATS_MAX = 16;
 /** The room for the name of the host's processor, in bytes. */
 export const NODE_MODEL_BYTES = 32;

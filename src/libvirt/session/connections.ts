@@ -15,7 +15,7 @@ import { DomainConnections } from "./domain-connections.ts";
  * - `Agent`: the guest's agent. A shutdown is answered when the guest is off.
  * - `Storage`: pools and volumes, and definitions that are checked against them.
  * - `File`: the content of files, which may be on a server that is away.
- * - `Daemon`: the daemon itself. Who asks whether it answers must wait for nothing else.
+ * - `Daemon`: one of the daemon's workers. Who asks whether the daemon answers must wait for nothing else.
  */
 export type WaitsFor = "Domain" | "Power" | "Agent" | "Storage" | "File" | "Daemon";
 
@@ -79,7 +79,7 @@ export class Connections {
   /** Counts a call about domains that is unanswered on the main connection. */
   occupy(aftermath: Promise<Aftermath>): void {
     this.#domains.occupy(aftermath);
-    void this.#workers.occupy(aftermath);
+    void this.#workers.occupy({ hasPriority: false }, aftermath);
   }
 
   /** Resolves when a further call about domains would have a place, however long that takes. */

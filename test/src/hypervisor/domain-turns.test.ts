@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setImmediate as settled } from "node:timers/promises";
 import {
   CallTimeoutError,
   ConnectionError,
@@ -145,6 +146,7 @@ describe("the daemon", () => {
       context.mock.timers.tick(1);
       assert.equal(probes.length, 1);
       if (answers) probes[0]?.reply();
+      await settled();
       context.mock.timers.tick(4000);
       sent[0]?.fail(late());
       assert.equal((await hungBy(hung)).isDaemonSilent, !answers);
@@ -162,13 +164,13 @@ describe("the daemon", () => {
     const hung = look();
     context.mock.timers.tick(5000);
     probes[0]?.reply();
-    await Promise.resolve();
+    await settled();
     sent[1]?.fail(late());
     assert.equal((await hungBy(hung)).isDaemonSilent, true);
-    await Promise.resolve();
+    await settled();
     assert.equal(probes.length, 2);
     probes[1]?.reply();
-    await Promise.resolve();
+    await settled();
     assert.equal((await hungBy(look())).isDaemonSilent, false);
   });
 

@@ -9,17 +9,32 @@ import { FrameSplitter, type Frame } from "../../../src/libvirt/protocol/frame.t
 import { replyFrame } from "./peer.ts";
 
 const dom = { name: "vm", uuid: "6695eb01-f6a4-8304-79aa-97f2502e193f", id: 7 };
-const { domainReset, domainGetState, nodeGetMemoryParameters } = procedures;
+const question = procedures.nodeGetMemoryParameters;
 
-/** The workers that libvirtd begins with, and the most that it has. */
-const first = 5;
-const most = 20;
-const perConnection = 4;
+/** Procedures of each kind, and what the two that are answered are answered. */
+const kinds = {
+  hanging: { procedure: procedures.domainReset, hangs: true },
+  hangingWithPriority: { procedure: procedures.domainDestroyFlags, hangs: true },
+  answered: { procedure: procedures.domainGetXmlDesc, hangs: false },
+  answeredWithPriority: { procedure: procedures.domainGetState, hangs: false },
+} as const;
+type Kind = keyof typeof kinds;
+
+/** libvirtd's defaults, and a client's places on one connection. */
+const [first, most, withPriority, perConnection] = [5, 20, 5, 4];
 
 /** A call as the daemon has it. */
 interface Job {
   readonly hangs: boolean;
+  readonly hasPriority: boolean;
   readonly answer: () => void;
+}
+
+/** Threads of one kind. Only those that wait for a call count as free. */
+interface Threads {
+  free: number;
+  /** That have begun, or have ended a call, and do not wait yet. */
+  onTheirWay: number;
 }
 
 /** The worker pool of libvirtd 9.0.0. That a thread begins, takes a call and comes back happens whenever the test says. */
@@ -27,64 +42,71 @@ class Pool {
   readonly hanging: Job[] = [];
   /** What no worker has taken. */
   readonly queue: Job[] = [];
-  /** Workers that wait for a call: no others count as free. */
-  #free = first;
+  readonly #ordinary: Threads = { free: first, onTheirWay: 0 };
+  readonly #priority: Threads = { free: withPriority, onTheirWay: 0 };
+  readonly #most: number;
   #total = first;
-  #beginning = 0;
-  #returning = 0;
-  readonly #running = new Set<Job>();
+  readonly #running = new Map<Job, Threads>();
+
+  constructor(mostWorkers = most) {
+    this.#most = mostWorkers;
+  }
 
   arrive(job: Job): void {
     // Where more calls wait than workers are free, the difference of the two unsigned numbers is not 0 either.
-    if (this.#free - this.queue.length === 0 && this.#total < most) {
+    if (this.#ordinary.free - this.queue.length === 0 && this.#total < this.#most) {
       this.#total += 1;
-      this.#beginning += 1;
+      this.#ordinary.onTheirWay += 1;
     }
     this.queue.push(job);
   }
 
-  steps(): (() => void)[] {
-    const wake = () => {
-      this.#free -= 1;
-      this.#take();
-    };
-    const begin = () => {
-      this.#beginning -= 1;
-      this.#wait();
-    };
-    const comeBack = () => {
-      this.#returning -= 1;
-      this.#wait();
-    };
-    const finish = (job: Job) => () => {
+  /** Threads that begin to work or to wait. */
+  moves(): (() => void)[] {
+    const moves: (() => void)[] = [];
+    for (const threads of [this.#ordinary, this.#priority]) {
+      const next = this.#nextFor(threads);
+      if (threads.free > 0 && next !== undefined)
+        moves.push(() => {
+          threads.free -= 1;
+          this.#take(next, threads);
+        });
+      if (threads.onTheirWay > 0)
+        moves.push(() => {
+          threads.onTheirWay -= 1;
+          if (next === undefined) threads.free += 1;
+          else this.#take(next, threads);
+        });
+    }
+    return moves;
+  }
+
+  /** Calls that end. */
+  ends(): (() => void)[] {
+    return [...this.#running].map(([job, threads]) => () => {
       this.#running.delete(job);
       job.answer();
-      this.#returning += 1;
-    };
-    return [
-      ...(this.#free > 0 && this.queue.length > 0 ? [wake] : []),
-      ...(this.#beginning > 0 ? [begin] : []),
-      ...(this.#returning > 0 ? [comeBack] : []),
-      ...[...this.#running].map(finish),
-    ];
+      threads.onTheirWay += 1;
+    });
   }
 
-  #wait(): void {
-    if (this.queue.length > 0) this.#take();
-    else this.#free += 1;
+  #nextFor(threads: Threads): Job | undefined {
+    return this.queue.find(({ hasPriority }) => hasPriority || threads === this.#ordinary);
   }
 
-  #take(): void {
-    const job = this.queue.shift();
-    assert.ok(job);
+  #take(job: Job, threads: Threads): void {
+    this.queue.splice(this.queue.indexOf(job), 1);
     if (job.hangs) this.hanging.push(job);
-    else this.#running.add(job);
+    else this.#running.set(job, threads);
   }
 }
 
-/** Connections to such a daemon. What comes on one keeps its order; what the daemon sends does so on all of them. */
+/**
+ * Connections to such a daemon. What comes on one keeps its order; what the daemon sends does so on all of them. All that
+ * is on its way comes, and finds a thread where one is free, before a client has waited long; only a call may take long.
+ */
 class World implements Disposable {
-  readonly pool = new Pool();
+  readonly pool: Pool;
   /** How often the daemon was asked whether it has a worker. */
   questions = 0;
   answered = 0;
@@ -93,30 +115,17 @@ class World implements Disposable {
   readonly #requests: (() => void)[][] = [];
   readonly #replies: (() => void)[] = [];
 
-  constructor(connections: number, { workers }: { workers: Workers | undefined }) {
+  constructor(connections: number, { workers, pool }: { workers: Workers | undefined; pool?: Pool }) {
     this.#workers = workers;
-    for (let index = 0; index < connections; index += 1) {
-      const requests: (() => void)[] = [];
-      this.#requests.push(requests);
-      const calls: Calls = new Calls(perConnection, (bytes) => {
-        const { procedure, serial } = read(bytes);
-        if (procedure === nodeGetMemoryParameters.number) this.questions += 1;
-        const hangs = procedure === domainReset.number;
-        const reply = () => {
-          if (this.#requests[index] === requests) calls.reply(read(replyTo(procedure, serial)));
-        };
-        requests.push(() => this.pool.arrive({ hangs, answer: () => this.#replies.push(reply) }));
-      });
-      this.#connections.push(calls);
-    }
+    this.pool = pool ?? new Pool();
+    for (let index = 0; index < connections; index += 1) this.#connect(index);
   }
 
-  /** Makes a call on a connection, which hangs or is answered. */
-  call(connection: number, { hangs }: { hangs: boolean }): void {
+  /** Makes a call of this kind on a connection; resolves when it is over. */
+  async call(connection: number, kind: Kind): Promise<void> {
     const calls = this.#connections[connection];
     assert.ok(calls);
-    const procedure = hangs ? domainReset : domainGetState;
-    calls.add<object, object>(procedure, { dom, flags: 0 }, {}, this.#workers).then(
+    await calls.add<object, object>(kinds[kind].procedure, { dom, flags: 0 }, {}, this.#workers).then(
       () => (this.answered += 1),
       () => {},
     );
@@ -129,26 +138,17 @@ class World implements Disposable {
   }
 
   /** Makes these calls one after the other while everything happens in the order that `choose` gives, until nothing more does. */
-  async run(calls: readonly (() => void)[], choose: (count: number) => number): Promise<void> {
+  async run(calls: readonly (() => unknown)[], choose: (count: number) => number): Promise<void> {
     const toMake = [...calls];
     const next = (queue: (() => void)[]) => (queue.length > 0 ? [() => queue.shift()?.()] : []);
-    const wait = () => mock.timers.tick(10);
-    let hasWaited = false;
-    for (;;) {
-      const requests = this.#requests.flatMap(next);
-      // What is sent has come long before somebody waits for so long.
-      const mayWait: boolean = !hasWaited && requests.length === 0;
-      const steps: (() => void)[] = [
-        ...next(toMake),
-        ...requests,
-        ...next(this.#replies),
-        ...this.pool.steps(),
-        ...(mayWait ? [wait] : []),
-      ];
-      if (steps.length === 0) return;
+    for (let waits = 0; waits < 3;) {
+      const arrivals = this.#requests.flatMap(next);
+      const moves = this.pool.moves();
+      const steps = [...next(toMake), ...arrivals, ...next(this.#replies), ...moves, ...this.pool.ends()];
+      waits = steps.length === 0 ? waits + 1 : 0;
+      if (arrivals.length === 0 && moves.length === 0) steps.push(() => mock.timers.tick(50));
       const step = steps[choose(steps.length)];
       assert.ok(step);
-      hasWaited = step === wait;
       step();
       // What comes of it in this process comes before anything else.
       await settled();
@@ -158,6 +158,26 @@ class World implements Disposable {
 
   [Symbol.dispose](): void {
     for (const index of this.#connections.keys()) this.lose(index);
+  }
+
+  #connect(index: number): void {
+    this.#requests.push([]);
+    const calls: Calls = new Calls(perConnection, (bytes) => {
+      const { procedure, serial } = read(bytes);
+      if (procedure === question.number) this.questions += 1;
+      const kind = Object.values(kinds).find((one) => one.procedure.number === procedure);
+      const requests = this.#requests[index];
+      const reply = () => {
+        if (this.#requests[index] === requests) calls.reply(read(replyTo(procedure, serial)));
+      };
+      const job = {
+        hangs: kind?.hangs ?? false,
+        hasPriority: kind?.procedure.hasPriority ?? false,
+        answer: () => this.#replies.push(reply),
+      };
+      requests?.push(() => this.pool.arrive(job));
+    });
+    this.#connections.push(calls);
   }
 }
 
@@ -171,10 +191,12 @@ function read(bytes: Buffer): Frame {
 
 function replyTo(procedure: number, serial: number): Buffer {
   switch (procedure) {
-    case domainGetState.number:
-      return replyFrame(domainGetState, serial, { state: 1, reason: 1 });
-    case nodeGetMemoryParameters.number:
-      return replyFrame(nodeGetMemoryParameters, serial, { params: [], nparams: 8 });
+    case procedures.domainGetXmlDesc.number:
+      return replyFrame(procedures.domainGetXmlDesc, serial, { xml: "<domain/>" });
+    case procedures.domainGetState.number:
+      return replyFrame(procedures.domainGetState, serial, { state: 1, reason: 1 });
+    case question.number:
+      return replyFrame(question, serial, { params: [], nparams: 8 });
     default:
       return assert.fail(`procedure ${procedure} is not answered`);
   }
@@ -189,15 +211,22 @@ afterEach(() => mock.timers.reset());
 describe("a daemon that takes on no worker where several calls wait for one", () => {
   test("has none left for others when seven calls that hang come at once", async () => {
     using world = new World(3, { workers: undefined });
-    const hang = Array.from({ length: 7 }, (_, index) => () => world.call(index % 2, { hangs: true }));
+    const hang = Array.from({ length: 7 }, (_, index) => () => world.call(index % 2, "hanging"));
     await world.run(hang, callsFirst);
     assert.deepEqual([world.pool.hanging.length, world.pool.queue.length], [6, 1]);
-    await world.run([() => world.call(2, { hangs: false })], callsFirst);
+    await world.run([() => world.call(2, "answered")], callsFirst);
     assert.deepEqual([world.answered, world.pool.queue.length], [0, 2]);
+    await world.run([() => world.call(2, "answeredWithPriority")], callsFirst);
+    assert.equal(world.answered, 1);
   });
 
   test("is sent calls so that it has one for each, in whatever order things happen", async () => {
-    const call = fc.record({ connection: fc.nat(4), hangs: fc.boolean() });
+    const call = fc.record({
+      connection: fc.nat(4),
+      kind: fc.constantFrom<Kind[]>(
+        ...(["hanging", "hanging", "hanging", "answered", "answered"].concat(Object.keys(kinds)) as Kind[]),
+      ),
+    });
     await fc.assert(
       fc.asyncProperty(
         fc.array(call, { maxLength: 30 }),
@@ -208,20 +237,23 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
           const choose = (count: number) => (order.next().value ?? 0) % count;
           const hanging = [0, 0, 0, 0, 0];
           // Two places of each connection stay, and with them workers of the daemon.
-          const wanted = calls.filter(({ connection, hangs }) => {
-            if (hangs) hanging[connection] = (hanging[connection] ?? 0) + 1;
-            return !hangs || (hanging[connection] ?? 0) <= perConnection - 2;
+          const wanted = calls.filter(({ connection, kind }) => {
+            if (kinds[kind].hangs) hanging[connection] = (hanging[connection] ?? 0) + 1;
+            return !kinds[kind].hangs || (hanging[connection] ?? 0) <= perConnection - 2;
           });
-          const make = (call: (typeof calls)[number]) => () => world.call(call.connection, call);
+          const make =
+            ({ connection, kind }: (typeof calls)[number]) =>
+            () =>
+              world.call(connection, kind);
           await world.run(wanted.map(make), choose);
-          const made = (isMade: boolean) => wanted.filter(({ hangs }) => hangs === isMade).length;
+          const made = (hangs: boolean) => wanted.filter(({ kind }) => kinds[kind].hangs === hangs).length;
           assert.equal(world.pool.queue.length, 0, "calls without a worker");
           assert.equal(world.pool.hanging.length, made(true));
           assert.equal(world.answered, made(false));
           world.lose(lost);
           const others = [0, 1, 2, 3, 4].filter((connection) => connection !== lost);
           const further = others.flatMap((connection) =>
-            [true, false].map((hangs) => ({ connection, hangs })),
+            (["hanging", "answered"] as const).map((kind) => ({ connection, kind })),
           );
           await world.run(further.map(make), choose);
           assert.equal(world.pool.queue.length, 0, "calls of the lost connection hang on");
@@ -234,12 +266,37 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
 
   test("is asked for a worker where more calls hang than it begins with, and for each only once", async () => {
     using world = new World(3, { workers: new Workers() });
-    const call = (count: number, hangs: boolean) =>
-      Array.from({ length: count }, (_, index) => () => world.call(index % 3, { hangs }));
-    await world.run(call(20, false), callsFirst);
+    const call = (count: number, kind: Kind) =>
+      Array.from({ length: count }, (_, index) => () => world.call(index % 3, kind));
+    await world.run(call(20, "answered"), callsFirst);
     assert.deepEqual([world.answered, world.questions], [20, 0], "calls that are answered soon");
-    await world.run(call(7, true), callsFirst);
-    await world.run(call(20, false), callsFirst);
+    await world.run(call(7, "hanging"), callsFirst);
+    await world.run(call(20, "answered"), callsFirst);
     assert.deepEqual([world.answered, world.questions], [40, 3]);
   });
+
+  test("is sent what has priority also when it has no further worker", async () => {
+    using world = new World(3, { workers: new Workers(), pool: new Pool(first) });
+    const hang = Array.from({ length: 7 }, (_, index) => () => world.call(index % 2, "hanging"));
+    await world.run(hang, callsFirst);
+    assert.equal(world.pool.hanging.length, first);
+    const connections = [1, 2];
+    await world.run(
+      connections.map((connection) => () => world.call(connection, "answeredWithPriority")),
+      callsFirst,
+    );
+    assert.equal(world.answered, connections.length);
+  });
+});
+
+test("a connection that has much to ask leaves others their part of the workers that are left", async () => {
+  using world = new World(3, { workers: new Workers() });
+  const calls = (count: number, connection: number, kind: Kind) =>
+    Array.from({ length: count }, () => () => world.call(connection, kind));
+  await world.run(calls(4, 0, "hanging"), callsFirst);
+  let before = Infinity;
+  const other = () => world.call(2, "answered").then(() => (before = world.answered));
+  await world.run([...calls(100, 1, "answered"), other], callsFirst);
+  assert.ok(before < 10, `${before} calls of the other connection came before`);
+  assert.equal(world.answered, 101);
 });
