@@ -5,7 +5,9 @@ import type { Aftermath } from "../errors.ts";
 const WORKERS_AT_FIRST = 5;
 const PRIORITY_WORKERS = 5;
 
-/** Most calls are answered sooner; and those that are not have reached the daemon by then, and a worker. */
+/** Most calls are answered sooner, and those that are not have reached the daemon by then. */
+const ASK_AFTER_MS = 10;
+/** They have reached a worker by then where one is free, also on a busy host. */
 const SETTLED_AFTER_MS = 50;
 
 /** A call that the daemon has. `hasPriority`: as Procedure says. */
@@ -32,9 +34,9 @@ export interface Waiter {
  * included, for as long as they hang.
  *
  * So no more calls than known workers are under way at once, and where that makes one wait, a question more: its answer
- * proves a further worker. It is sent when nothing else is on its way, and until it must have come nothing else is sent:
- * together with another call it could be the one that is left without. A call with priority may sit on an ordinary
- * worker, and on one of its own.
+ * proves a further worker. A call with priority may sit on an ordinary worker or on one of its own. It goes without a known
+ * worker while it must have one of its own, but never together with the question: the daemon may take on a worker for
+ * the one, and leave the other without.
  */
 export class Workers {
   /** So many ordinary ones the daemon has at least, if no other client's calls hang. */
@@ -44,14 +46,17 @@ export class Workers {
   #proof: { ordinary: number; beside: readonly Job[] } = { ordinary: 0, beside: [] };
   readonly #waiting = new Set<Waiter>();
   #askSoon: NodeJS.Timeout | undefined;
+  /** Calls that went without a known worker, and may not have come to one. */
+  readonly #unsettled = new Set<Job>();
   #question: "OnItsWay" | "Unanswered" | undefined;
 
   /** Takes a worker for a call that is sent now, and leaves it when it is answered; false where there is none to take. */
   take(job: Job): boolean {
-    if (this.#question === "OnItsWay") return false;
-    const isFree = this.#hasFree() || (job.hasPriority && this.#priorityJobs < PRIORITY_WORKERS);
-    if (isFree) this.#taken.add(job);
-    return isFree;
+    const hasFree = this.#hasFree();
+    if (!hasFree && !this.#mayGoWithout(job)) return false;
+    this.#taken.add(job);
+    if (!hasFree) this.#settle(job);
+    return true;
   }
 
   /** Lets the waiter try again when that may help, after those that wait already. */
@@ -68,6 +73,7 @@ export class Workers {
   /** What became of a call that was taken a worker for: one whose connection is lost may hang on. */
   leave(job: Job, fate: Aftermath): void {
     this.#taken.delete(job);
+    this.#unsettled.delete(job);
     if (fate === "Lost") {
       this.#known = Math.max(0, this.#known - 1);
       this.#proof = { ordinary: 0, beside: [] };
@@ -81,17 +87,27 @@ export class Workers {
     this.leave(job, await aftermath);
   }
 
-  get #priorityJobs(): number {
-    return [...this.#taken].filter(({ hasPriority }) => hasPriority).length;
+  #hasFree(): boolean {
+    return this.#taken.size < Math.max(this.#known, this.#proven());
   }
 
-  #hasFree(): boolean {
+  #proven(): number {
     const { ordinary, beside } = this.#proof;
-    return this.#taken.size < Math.max(this.#known, ordinary + this.#stillTaken(beside).length);
+    return ordinary + this.#stillTaken(beside).length;
   }
 
   #stillTaken(jobs: readonly Job[]): Job[] {
     return jobs.filter((job) => this.#taken.has(job));
+  }
+
+  #mayGoWithout({ hasPriority }: Job): boolean {
+    const others = [...this.#taken].filter((job) => job.hasPriority);
+    return hasPriority && others.length < PRIORITY_WORKERS && this.#question !== "OnItsWay";
+  }
+
+  #settle(job: Job): void {
+    this.#unsettled.add(job);
+    setTimeout(() => this.#unsettled.delete(job), SETTLED_AFTER_MS).unref();
   }
 
   #prepareToAsk(): void {
@@ -101,13 +117,13 @@ export class Workers {
       this.#askSoon = undefined;
       const [waiter] = this.#waiting;
       if (waiter === undefined) return;
-      if (this.#stillTaken(taken).length < this.#taken.size) this.#prepareToAsk();
-      else void this.#ask(waiter);
-    }, SETTLED_AFTER_MS).unref();
+      if (this.#unsettled.size > 0) this.#prepareToAsk();
+      else void this.#ask(waiter, taken);
+    }, ASK_AFTER_MS).unref();
   }
 
-  async #ask(waiter: Waiter): Promise<void> {
-    const before = [...this.#taken];
+  /** Only what was sent long before counts for the proof: the rest may come after the question. */
+  async #ask(waiter: Waiter, before: readonly Job[]): Promise<void> {
     this.#question = "OnItsWay";
     const hasCome = setTimeout(() => {
       this.#question = "Unanswered";
@@ -122,7 +138,7 @@ export class Workers {
       const still = this.#stillTaken(before);
       const beside = still.filter(({ hasPriority }) => hasPriority);
       const ordinary = still.length - beside.length + 1;
-      this.#proof = { ordinary, beside };
+      if (still.length + 1 >= this.#proven()) this.#proof = { ordinary, beside };
       this.#known = Math.max(this.#known, ordinary);
     }
     this.#wake();

@@ -102,8 +102,8 @@ class Pool {
 }
 
 /**
- * Connections to such a daemon. What comes on one keeps its order; what the daemon sends does so on all of them. All that
- * is on its way comes, and finds a thread where one is free, before a client has waited long; only a call may take long.
+ * Connections to such a daemon. What comes on one keeps its order; what the daemon sends does so on all of them. What is
+ * sent comes within 10 ms, and then to a thread where one is free within 40; only a call may take long.
  */
 class World implements Disposable {
   readonly pool: Pool;
@@ -112,8 +112,9 @@ class World implements Disposable {
   answered = 0;
   readonly #workers: Workers | undefined;
   readonly #connections: Calls[] = [];
-  readonly #requests: (() => void)[][] = [];
+  readonly #requests: { arrive: () => void; sentAtMs: number }[][] = [];
   readonly #replies: (() => void)[] = [];
+  #nowMs = 0;
 
   constructor(connections: number, { workers, pool }: { workers: Workers | undefined; pool?: Pool }) {
     this.#workers = workers;
@@ -141,12 +142,18 @@ class World implements Disposable {
   async run(calls: readonly (() => unknown)[], choose: (count: number) => number): Promise<void> {
     const toMake = [...calls];
     const next = (queue: (() => void)[]) => (queue.length > 0 ? [() => queue.shift()?.()] : []);
-    for (let waits = 0; waits < 3;) {
-      const arrivals = this.#requests.flatMap(next);
+    let movingSinceMs = this.#nowMs;
+    for (let waits = 0; waits < 10;) {
+      const arrivals = this.#requests
+        .filter((line) => line.length > 0)
+        .map((line) => () => line.shift()?.arrive());
       const moves = this.pool.moves();
       const steps = [...next(toMake), ...arrivals, ...next(this.#replies), ...moves, ...this.pool.ends()];
       waits = steps.length === 0 ? waits + 1 : 0;
-      if (arrivals.length === 0 && moves.length === 0) steps.push(() => mock.timers.tick(50));
+      movingSinceMs = moves.length === 0 ? this.#nowMs : movingSinceMs;
+      const sentAtMs = Math.min(this.#nowMs, ...this.#requests.flat().map((request) => request.sentAtMs));
+      const waitMs = Math.min(10, sentAtMs + 9 - this.#nowMs, movingSinceMs + 39 - this.#nowMs);
+      if (waitMs > 0) steps.push(() => this.#wait(waitMs));
       const step = steps[choose(steps.length)];
       assert.ok(step);
       step();
@@ -158,6 +165,11 @@ class World implements Disposable {
 
   [Symbol.dispose](): void {
     for (const index of this.#connections.keys()) this.lose(index);
+  }
+
+  #wait(ms: number): void {
+    this.#nowMs += ms;
+    mock.timers.tick(ms);
   }
 
   #connect(index: number): void {
@@ -175,7 +187,7 @@ class World implements Disposable {
         hasPriority: kind?.procedure.hasPriority ?? false,
         answer: () => this.#replies.push(reply),
       };
-      requests?.push(() => this.pool.arrive(job));
+      requests?.push({ arrive: () => this.pool.arrive(job), sentAtMs: this.#nowMs });
     });
     this.#connections.push(calls);
   }
