@@ -46,8 +46,8 @@ interface Call {
   /** What has become of it since it was abandoned. */
   readonly aftermath: PromiseWithResolvers<Aftermath>;
   readonly hasPriority: boolean;
-  /** Where it takes a worker before it is sent. */
-  readonly workers: Workers | undefined;
+  /** Whether it takes a worker before it is sent. */
+  readonly needsWorker: boolean;
 }
 
 /**
@@ -60,20 +60,21 @@ interface Call {
 export class Calls {
   readonly #maxInFlight: number;
   readonly #write: (frame: Buffer) => void;
+  readonly #workers: Workers | undefined;
   readonly #waiting = new Set<Call>();
   readonly #inFlight = new Map<number, Call>();
   readonly #waiter: Waiter = { retry: () => this.#sendNext(), ask: () => this.#askForWorker() };
-  /** Whose worker a call waits for that has a place on this connection. */
-  #lacked: Workers | undefined;
   #lastSerial = 0;
 
-  constructor(maxInFlight: number, write: (frame: Buffer) => void) {
+  /** `workers` are those that its calls share with other connections to the daemon. */
+  constructor(maxInFlight: number, write: (frame: Buffer) => void, workers?: Workers) {
     this.#maxInFlight = maxInFlight;
     this.#write = write;
+    this.#workers = workers;
   }
 
   /**
-   * Makes a call as soon as it is its turn, and where `workers` are given, as soon as there is one for it. Rejects with
+   * Makes a call as soon as it is its turn; one that needs a worker, as soon as there is one for it. Rejects with
    * LibvirtError, CallTimeoutError, ConnectionError, the signal's reason, or TypeError and RangeError for arguments that
    * cannot be sent.
    */
@@ -81,11 +82,11 @@ export class Calls {
     procedure: Procedure<A, R>,
     args: NoInfer<A>,
     options: CallOptions = {},
-    workers?: Workers,
+    { needsWorker = false } = {},
   ): Promise<R> {
     options.signal?.throwIfAborted();
     const { promise, ...settling } = Promise.withResolvers<unknown>();
-    const call = this.#prepare(procedure, args, settling, workers);
+    const call = this.#prepare(procedure, args, settling, needsWorker);
     tell(call, "begin");
     this.#waiting.add(call);
     this.#sendNext();
@@ -105,7 +106,7 @@ export class Calls {
       settle(call, frame);
     }
     call.aftermath.resolve("Answered");
-    call.workers?.leave(call, "Answered");
+    if (call.needsWorker) this.#workers?.leave(call, "Answered");
     this.#sendNext();
   }
 
@@ -115,8 +116,8 @@ export class Calls {
     const calls = [...sent, ...this.#waiting];
     this.#inFlight.clear();
     this.#waiting.clear();
-    this.#waitFor(undefined, false);
-    for (const call of sent) call.workers?.leave(call, "Lost");
+    this.#workers?.forget(this.#waiter);
+    for (const call of sent) if (call.needsWorker) this.#workers?.leave(call, "Lost");
     for (const call of calls) {
       call.reject(
         new ConnectionError(error.kind, `${call.name}: ${error.message}`, {
@@ -152,36 +153,31 @@ export class Calls {
   }
 
   #sendNext(): void {
-    let isServed = false;
-    let lacked: Workers | undefined;
+    let [lacksWorker, hadTurn] = [false, false];
     for (const call of this.#waiting) {
       if (this.#inFlight.size >= this.#maxInFlight) {
-        lacked = undefined;
         break;
       }
       // One that must wait for a worker keeps up none that need not.
-      if (call.workers?.take(call) === false) {
-        lacked = call.workers;
+      if (call.needsWorker && this.#workers?.take(call) === false) {
+        lacksWorker = true;
       } else {
         this.#waiting.delete(call);
         this.#send(call);
-        isServed = true;
+        hadTurn ||= !call.hasPriority;
       }
     }
-    this.#waitFor(lacked, isServed);
-  }
-
-  #waitFor(lacked: Workers | undefined, isServed: boolean): void {
-    if (lacked === undefined || isServed) this.#lacked?.forget(this.#waiter);
-    lacked?.wait(this.#waiter);
-    this.#lacked = lacked;
+    // A question takes a place as well.
+    const waits = lacksWorker && this.#inFlight.size < this.#maxInFlight;
+    if (!waits || hadTurn) this.#workers?.forget(this.#waiter);
+    if (waits) this.#workers?.wait(this.#waiter);
   }
 
   /** Any answer will do, and a refusal too. */
   async #askForWorker(): Promise<Aftermath> {
     const nobody = { resolve: () => {}, reject: () => {} };
     const args = { nparams: 0, flags: 0 };
-    const question = this.#prepare(procedures.nodeGetMemoryParameters, args, nobody, undefined);
+    const question = this.#prepare(procedures.nodeGetMemoryParameters, args, nobody, false);
     tell(question, "begin");
     this.#send(question);
     return question.aftermath.promise;
@@ -191,7 +187,7 @@ export class Calls {
     procedure: Procedure<A, R>,
     args: NoInfer<A>,
     { resolve, reject }: Pick<Call, "resolve" | "reject">,
-    workers: Workers | undefined,
+    needsWorker: boolean,
   ): Call {
     const serial = this.#nextSerial();
     return {
@@ -206,7 +202,7 @@ export class Calls {
       status: "Waiting",
       aftermath: Promise.withResolvers<Aftermath>(),
       hasPriority: procedure.hasPriority,
-      workers,
+      needsWorker,
     };
   }
 

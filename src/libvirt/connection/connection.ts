@@ -66,7 +66,6 @@ export class Connection {
 
   readonly #socket: Socket;
   readonly #calls: Calls;
-  readonly #workers: Workers | undefined;
   readonly #keepalive: Keepalive;
   readonly #splitter: FrameSplitter;
   readonly #events = new EventListeners();
@@ -93,11 +92,12 @@ export class Connection {
     const { promise, resolve } = Promise.withResolvers<ConnectionError>();
     this.closed = promise;
     this.#resolveClosed = resolve;
-    this.#workers = options.workers;
     this.#socket = connectSocket(address);
     this.#splitter = new FrameSplitter(options.maxMessageBytes);
-    this.#calls = new Calls(options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT, (frame) =>
-      this.#socket.write(frame),
+    this.#calls = new Calls(
+      options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
+      (frame) => this.#socket.write(frame),
+      options.workers,
     );
     this.#keepalive = new Keepalive(
       { ...DEFAULT_KEEPALIVE, ...options.keepalive },
@@ -124,7 +124,7 @@ export class Connection {
     const state = this.#state;
     switch (state.status) {
       case "Open":
-        return this.#calls.add(procedure, args, options, this.#workers);
+        return this.#calls.add(procedure, args, options, { needsWorker: true });
       case "Opening":
         throw new ConnectionError("NotConnected", `${procedure.name}: the connection is not open yet`);
       case "Closing":

@@ -79,7 +79,8 @@ export class Connections {
   /** Counts a call about domains that is unanswered on the main connection. */
   occupy(aftermath: Promise<Aftermath>): void {
     this.#domains.occupy(aftermath);
-    void this.#workers.occupy({ hasPriority: false }, aftermath);
+    // It is a list, of which one kind has priority and the other has not.
+    void this.#workers.occupy({ hasPriority: true }, aftermath);
   }
 
   /** Resolves when a further call about domains would have a place, however long that takes. */

@@ -110,23 +110,23 @@ class World implements Disposable {
   /** How often the daemon was asked whether it has a worker. */
   questions = 0;
   answered = 0;
-  readonly #workers: Workers | undefined;
+  /** On one connection. */
+  mostInFlight = 0;
   readonly #connections: Calls[] = [];
   readonly #requests: { arrive: () => void; sentAtMs: number }[][] = [];
   readonly #replies: (() => void)[] = [];
   #nowMs = 0;
 
   constructor(connections: number, { workers, pool }: { workers: Workers | undefined; pool?: Pool }) {
-    this.#workers = workers;
     this.pool = pool ?? new Pool();
-    for (let index = 0; index < connections; index += 1) this.#connect(index);
+    for (let index = 0; index < connections; index += 1) this.#connect(index, workers);
   }
 
   /** Makes a call of this kind on a connection; resolves when it is over. */
   async call(connection: number, kind: Kind): Promise<void> {
     const calls = this.#connections[connection];
     assert.ok(calls);
-    await calls.add<object, object>(kinds[kind].procedure, { dom, flags: 0 }, {}, this.#workers).then(
+    await calls.add<object, object>(kinds[kind].procedure, { dom, flags: 0 }, {}, { needsWorker: true }).then(
       () => (this.answered += 1),
       () => {},
     );
@@ -172,23 +172,32 @@ class World implements Disposable {
     mock.timers.tick(ms);
   }
 
-  #connect(index: number): void {
+  #connect(index: number, workers: Workers | undefined): void {
     this.#requests.push([]);
-    const calls: Calls = new Calls(perConnection, (bytes) => {
-      const { procedure, serial } = read(bytes);
-      if (procedure === question.number) this.questions += 1;
-      const kind = Object.values(kinds).find((one) => one.procedure.number === procedure);
-      const requests = this.#requests[index];
-      const reply = () => {
-        if (this.#requests[index] === requests) calls.reply(read(replyTo(procedure, serial)));
-      };
-      const job = {
-        hangs: kind?.hangs ?? false,
-        hasPriority: kind?.procedure.hasPriority ?? false,
-        answer: () => this.#replies.push(reply),
-      };
-      requests?.push({ arrive: () => this.pool.arrive(job), sentAtMs: this.#nowMs });
-    });
+    let inFlight = 0;
+    const calls: Calls = new Calls(
+      perConnection,
+      (bytes) => {
+        const { procedure, serial } = read(bytes);
+        if (procedure === question.number) this.questions += 1;
+        const kind = Object.values(kinds).find((one) => one.procedure.number === procedure);
+        const requests = this.#requests[index];
+        const reply = () => {
+          if (this.#requests[index] !== requests) return;
+          inFlight -= 1;
+          calls.reply(read(replyTo(procedure, serial)));
+        };
+        const job = {
+          hangs: kind?.hangs ?? false,
+          hasPriority: kind?.procedure.hasPriority ?? false,
+          answer: () => this.#replies.push(reply),
+        };
+        requests?.push({ arrive: () => this.pool.arrive(job), sentAtMs: this.#nowMs });
+        inFlight += 1;
+        this.mostInFlight = Math.max(this.mostInFlight, inFlight);
+      },
+      workers,
+    );
     this.#connections.push(calls);
   }
 }
@@ -269,6 +278,7 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
           );
           await world.run(further.map(make), choose);
           assert.equal(world.pool.queue.length, 0, "calls of the lost connection hang on");
+          assert.ok(world.mostInFlight <= perConnection);
           assert.equal(world.answered, made(false) + others.length);
         },
       ),
@@ -285,6 +295,54 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
     await world.run(call(7, "hanging"), callsFirst);
     await world.run(call(20, "answered"), callsFirst);
     assert.deepEqual([world.answered, world.questions], [40, 3]);
+  });
+
+  test("gives a worker to an ordinary call that comes after two with priority that were sent later", async () => {
+    using world = new World(3, { workers: new Workers() });
+    const hang = Array.from({ length: 4 }, () => () => world.call(0, "hanging"));
+    await world.run(hang, callsFirst);
+    const ordinary = () => world.call(2, "hanging");
+    const withPriority = () => world.call(1, "hangingWithPriority");
+    await world.run([ordinary, withPriority, withPriority], callsFirst);
+    await world.run([() => world.call(1, "answered")], callsFirst);
+    assert.deepEqual([world.answered, world.pool.hanging.length, world.pool.queue.length], [1, 7, 0]);
+  });
+
+  test("is asked on no connection that has no place", async () => {
+    using world = new World(2, { workers: new Workers() });
+    const calls = (
+      [
+        [0, "hanging"],
+        [0, "hanging"],
+        [0, "hanging"],
+        [1, "hanging"],
+        [1, "hanging"],
+      ] as const
+    ).map(
+      ([connection, kind]) =>
+        () =>
+          world.call(connection, kind),
+    );
+    await world.run(calls, callsFirst);
+    const last = (["answered", "hangingWithPriority"] as const).map((kind) => () => world.call(0, kind));
+    await world.run(last, callsFirst);
+    assert.equal(world.mostInFlight, perConnection);
+  });
+
+  test("is asked for a worker also while calls with priority come one after the other", async () => {
+    using world = new World(3, { workers: new Workers() });
+    const hang = Array.from({ length: 5 }, (_, index) => () => world.call(index % 2, "hanging"));
+    await world.run(hang, callsFirst);
+    let before = Infinity;
+    const other = () => world.call(2, "answered").then(() => (before = world.answered));
+    const talk = async () => {
+      for (let said = 0; said < 100; said += 1) await world.call(1, "answeredWithPriority");
+    };
+    let turns = 0;
+    const timePasses = (count: number) => ((turns += 1) % 3 === 0 ? count - 1 : 0);
+    await world.run([talk, talk, other], timePasses);
+    assert.ok(before < 100, `${before} calls with priority came before`);
+    assert.equal(world.answered, 201);
   });
 
   test("is sent what has priority also when it has no further worker", async () => {
