@@ -47,8 +47,10 @@ suite("a guest with an agent", () => {
     assert.equal(await channelState(guest), "connected");
     const { seconds } = await clock(guest);
     assert.ok(seconds > 1_600_000_000n);
-    await shutDownByAgent(guest);
-    assert.match(await guest.state(), /^Shut(down|off) /);
+    // A guest that goes at once may take its agent's socket along before libvirt has heard that it shuts down.
+    const reply = await verdict(shutDownByAgent(guest));
+    assert.match(reply, /^(OK|INTERNAL_ERROR)$/);
+    if (reply === "OK") assert.match(await guest.state(), /^Shut(down|off) /);
     await guestSays(guest.guest.serialLog, "agent poweroff");
     const events = await guest.until("Stopped Shutdown");
     assert.deepEqual(
