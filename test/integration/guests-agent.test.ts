@@ -53,6 +53,7 @@ suite("a guest with an agent", () => {
     if (reply === "OK") assert.match(await guest.state(), /^Shut(down|off) /);
     await guestSays(guest.guest.serialLog, "agent poweroff");
     const events = await guest.until("Stopped Shutdown");
+    assert.match(await guest.state(), /^Shutoff /);
     assert.deepEqual(
       events.filter((event) => !event.startsWith("Agent")),
       ["Shutdown Guest", "Stopped Shutdown"],

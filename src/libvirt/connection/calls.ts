@@ -153,7 +153,8 @@ export class Calls {
   }
 
   #sendNext(): void {
-    let [lacksWorker, hadTurn] = [false, false];
+    let lacksWorker = false;
+    let hadTurn = false;
     for (const call of this.#waiting) {
       if (this.#inFlight.size >= this.#maxInFlight) {
         break;

@@ -20,7 +20,7 @@ import { remoteError } from "../../../src/libvirt/protocol/types.ts";
 import { decodeWhole } from "../../../src/libvirt/xdr/decode.ts";
 import type { XdrWriter } from "../../../src/libvirt/xdr/writer.ts";
 
-/** What a client asks where it must know whether the daemon has a worker for a further call. */
+/** What a client asks where it must know whether the daemon has a worker for a further call. It is answered at once. */
 const question = procedures.nodeGetMemoryParameters;
 
 /** Values in the order in which they come, for whoever waits for the next. */
@@ -91,8 +91,6 @@ export class ScriptedDaemon {
   readonly #server: Server;
   readonly #clients = new Inbox<ScriptedClient>();
   readonly #sockets = new Set<Socket>();
-  /** Where the clients' questions for a worker come, to be answered; undefined: they are answered at once. */
-  #questions: Inbox<() => void> | undefined;
 
   static async listen(): Promise<ScriptedDaemon> {
     const daemon = await ScriptedDaemon.create();
@@ -109,7 +107,7 @@ export class ScriptedDaemon {
     this.#directory = directory;
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
-      this.#clients.put(new ScriptedClient(socket, (answer) => this.#answerQuestion(answer)));
+      this.#clients.put(new ScriptedClient(socket));
     });
   }
 
@@ -124,18 +122,6 @@ export class ScriptedDaemon {
   /** Begins to listen. */
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(this.socketPath, resolve));
-  }
-
-  /** From now on, questions for a worker are answered by calling what the function that it gives resolves to. */
-  keepQuestions(): () => Promise<() => void> {
-    const questions = new Inbox<() => void>();
-    this.#questions = questions;
-    return () => questions.take();
-  }
-
-  #answerQuestion(answer: () => void): void {
-    if (this.#questions === undefined) answer();
-    else this.#questions.put(answer);
   }
 
   /** The next client that connects. */
@@ -169,14 +155,14 @@ export class ScriptedClient {
   readonly #ended = Promise.withResolvers<void>();
   readonly #awaitingPong: (() => void)[] = [];
 
-  constructor(socket: Socket, answerQuestion: (answer: () => void) => void) {
+  constructor(socket: Socket) {
     this.#socket = socket;
     const splitter = new FrameSplitter();
     socket.on("data", (chunk: Buffer) =>
       splitter.split(chunk, (frame) => {
         const { program, procedure, serial } = frame;
         if (program === question.program && procedure === question.number) {
-          answerQuestion(() => this.reply(question, serial, { params: [], nparams: 8 }));
+          this.reply(question, serial, { params: [], nparams: 8 });
         } else if (!this.#isAwaitedPong(frame)) {
           this.#frames.put({ ...frame, payload: Buffer.from(frame.payload) });
         }

@@ -11,7 +11,7 @@ import { replyFrame } from "./peer.ts";
 const dom = { name: "vm", uuid: "6695eb01-f6a4-8304-79aa-97f2502e193f", id: 7 };
 const question = procedures.nodeGetMemoryParameters;
 
-/** Procedures of each kind, and what the two that are answered are answered. */
+/** A procedure of each kind. */
 const kinds = {
   hanging: { procedure: procedures.domainReset, hangs: true },
   hangingWithPriority: { procedure: procedures.domainDestroyFlags, hangs: true },
@@ -223,6 +223,19 @@ function replyTo(procedure: number, serial: number): Buffer {
   }
 }
 
+/** So many calls of a kind, on these connections by turns. */
+function calls(
+  world: World,
+  count: number,
+  kind: Kind,
+  ...connections: readonly number[]
+): (() => Promise<void>)[] {
+  return Array.from(
+    { length: count },
+    (_, index) => () => world.call(connections[index % connections.length] ?? 0, kind),
+  );
+}
+
 /** Calls come before what becomes of them. */
 const callsFirst = () => 0;
 
@@ -232,8 +245,7 @@ afterEach(() => mock.timers.reset());
 describe("a daemon that takes on no worker where several calls wait for one", () => {
   test("has none left for others when seven calls that hang come at once", async () => {
     using world = new World(3, { workers: undefined });
-    const hang = Array.from({ length: 7 }, (_, index) => () => world.call(index % 2, "hanging"));
-    await world.run(hang, callsFirst);
+    await world.run(calls(world, 7, "hanging", 0, 1), callsFirst);
     assert.deepEqual([world.pool.hanging.length, world.pool.queue.length], [6, 1]);
     await world.run([() => world.call(2, "answered")], callsFirst);
     assert.deepEqual([world.answered, world.pool.queue.length], [0, 2]);
@@ -253,17 +265,17 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
         fc.array(call, { maxLength: 30 }),
         fc.nat(4),
         fc.infiniteStream(fc.noBias(fc.nat())),
-        async (calls, lost, order) => {
+        async (drawn, lost, order) => {
           using world = new World(5, { workers: new Workers() });
           const choose = (count: number) => (order.next().value ?? 0) % count;
           const hanging = [0, 0, 0, 0, 0];
           // Two places of each connection stay, and with them workers of the daemon.
-          const wanted = calls.filter(({ connection, kind }) => {
+          const wanted = drawn.filter(({ connection, kind }) => {
             if (kinds[kind].hangs) hanging[connection] = (hanging[connection] ?? 0) + 1;
             return !kinds[kind].hangs || (hanging[connection] ?? 0) <= perConnection - 2;
           });
           const make =
-            ({ connection, kind }: (typeof calls)[number]) =>
+            ({ connection, kind }: (typeof drawn)[number]) =>
             () =>
               world.call(connection, kind);
           await world.run(wanted.map(make), choose);
@@ -288,19 +300,16 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
 
   test("is asked for a worker where more calls hang than it begins with, and for each only once", async () => {
     using world = new World(3, { workers: new Workers() });
-    const call = (count: number, kind: Kind) =>
-      Array.from({ length: count }, (_, index) => () => world.call(index % 3, kind));
-    await world.run(call(20, "answered"), callsFirst);
+    await world.run(calls(world, 20, "answered", 0, 1, 2), callsFirst);
     assert.deepEqual([world.answered, world.questions], [20, 0], "calls that are answered soon");
-    await world.run(call(7, "hanging"), callsFirst);
-    await world.run(call(20, "answered"), callsFirst);
+    await world.run(calls(world, 7, "hanging", 0, 1, 2), callsFirst);
+    await world.run(calls(world, 20, "answered", 0, 1, 2), callsFirst);
     assert.deepEqual([world.answered, world.questions], [40, 3]);
   });
 
   test("gives a worker to an ordinary call that comes after two with priority that were sent later", async () => {
     using world = new World(3, { workers: new Workers() });
-    const hang = Array.from({ length: 4 }, () => () => world.call(0, "hanging"));
-    await world.run(hang, callsFirst);
+    await world.run(calls(world, 4, "hanging", 0), callsFirst);
     const ordinary = () => world.call(2, "hanging");
     const withPriority = () => world.call(1, "hangingWithPriority");
     await world.run([ordinary, withPriority, withPriority], callsFirst);
@@ -310,20 +319,7 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
 
   test("is asked on no connection that has no place", async () => {
     using world = new World(2, { workers: new Workers() });
-    const calls = (
-      [
-        [0, "hanging"],
-        [0, "hanging"],
-        [0, "hanging"],
-        [1, "hanging"],
-        [1, "hanging"],
-      ] as const
-    ).map(
-      ([connection, kind]) =>
-        () =>
-          world.call(connection, kind),
-    );
-    await world.run(calls, callsFirst);
+    await world.run(calls(world, 5, "hanging", 0, 1), callsFirst);
     const last = (["answered", "hangingWithPriority"] as const).map((kind) => () => world.call(0, kind));
     await world.run(last, callsFirst);
     assert.equal(world.mostInFlight, perConnection);
@@ -331,8 +327,7 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
 
   test("is asked for a worker also while calls with priority come one after the other", async () => {
     using world = new World(3, { workers: new Workers() });
-    const hang = Array.from({ length: 5 }, (_, index) => () => world.call(index % 2, "hanging"));
-    await world.run(hang, callsFirst);
+    await world.run(calls(world, 5, "hanging", 0, 1), callsFirst);
     let before = Infinity;
     const other = () => world.call(2, "answered").then(() => (before = world.answered));
     const talk = async () => {
@@ -347,26 +342,19 @@ describe("a daemon that takes on no worker where several calls wait for one", ()
 
   test("is sent what has priority also when it has no further worker", async () => {
     using world = new World(3, { workers: new Workers(), pool: new Pool(first) });
-    const hang = Array.from({ length: 7 }, (_, index) => () => world.call(index % 2, "hanging"));
-    await world.run(hang, callsFirst);
+    await world.run(calls(world, 7, "hanging", 0, 1), callsFirst);
     assert.equal(world.pool.hanging.length, first);
-    const connections = [1, 2];
-    await world.run(
-      connections.map((connection) => () => world.call(connection, "answeredWithPriority")),
-      callsFirst,
-    );
-    assert.equal(world.answered, connections.length);
+    await world.run(calls(world, 2, "answeredWithPriority", 1, 2), callsFirst);
+    assert.equal(world.answered, 2);
   });
 });
 
 test("a connection that has much to ask leaves others their part of the workers that are left", async () => {
   using world = new World(3, { workers: new Workers() });
-  const calls = (count: number, connection: number, kind: Kind) =>
-    Array.from({ length: count }, () => () => world.call(connection, kind));
-  await world.run(calls(4, 0, "hanging"), callsFirst);
+  await world.run(calls(world, 4, "hanging", 0), callsFirst);
   let before = Infinity;
   const other = () => world.call(2, "answered").then(() => (before = world.answered));
-  await world.run([...calls(100, 1, "answered"), other], callsFirst);
+  await world.run([...calls(world, 100, "answered", 1), other], callsFirst);
   assert.ok(before < 10, `${before} calls of the other connection came before`);
   assert.equal(world.answered, 101);
 });
