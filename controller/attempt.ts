@@ -13,7 +13,7 @@ import type { DetachedVolume } from "../crds/machine.ts";
 import type { Verdict } from "./decision.ts";
 import { disturbsGuest } from "./disturbance.ts";
 import { repairKey, type Repair } from "./finding.ts";
-import type { Blueprint, Effect, Instant, Outcome, Question, RequestMark } from "./ports.ts";
+import type { Blueprint, Effect, Instant, Outcome, Question, RefusalCause, RequestMark } from "./ports.ts";
 import { joined, type Served } from "./request.ts";
 
 /**
@@ -525,7 +525,7 @@ function afterRefusal(
   { message, cause }: Outcome & { kind: "Refused" },
   now: Instant,
 ): Attempt {
-  if (isByAgent(effect)) return { ...attempt, agentRefused: true };
+  if (isByAgent(effect)) return afterAgentRefusal(attempt, cause);
   if (attempt.mode === "Auto" && isSignal(effect)) return { ...attempt, signalRefusal: message };
   // There is nothing to go back to: what libvirt would not start is tried on.
   if (effect.kind === "RollBack" && cause !== "Busy") return { ...attempt, definition: undefined };
@@ -553,6 +553,12 @@ function afterRefusal(
   if (effect.kind === "Settle") return { ...refused, settled: true };
   const failure = `libvirt refused ${count} times to ${verb(effect)} the domain: ${message}`;
   return { ...refused, failure: { reason: `${effect.kind}Refused`, message: failure } };
+}
+
+/** Of an agent that went down with its guest before libvirt had answered, libvirt says what it says of one that failed. */
+function afterAgentRefusal(attempt: Attempt, cause: RefusalCause | undefined): Attempt {
+  const refused = { ...attempt, agentRefused: true };
+  return cause === "Failed" ? { ...refused, method: "Soft" } : refused;
 }
 
 /**

@@ -310,7 +310,9 @@ export type RefusalCause =
   /** The controller is not permitted to: it will never say yes. */
   | "Denied"
   /** Something else holds the domain, such as a process that does not answer any more. */
-  | "Busy";
+  | "Busy"
+  /** It went wrong in the middle: what was asked for may happen all the same. */
+  | "Failed";
 
 /** The right to act, which one process has at a time. A process that lost it to another begins anew to get it back. */
 export interface Lease {

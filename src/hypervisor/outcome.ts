@@ -30,6 +30,8 @@ const refusalCauses: Readonly<Partial<Record<ErrorCodeName, RefusalCause>>> = {
   ACCESS_DENIED: "Denied",
   OPERATION_DENIED: "Denied",
   OPERATION_TIMEOUT: "Busy",
+  INTERNAL_ERROR: "Failed",
+  SYSTEM_ERROR: "Failed",
 };
 
 /** What this program refuses by itself. */

@@ -590,6 +590,12 @@ describe("the guest agent is asked first", () => {
   const agents = {
     "is connected": { connectedAfterMs: 500, answers: true, obeys: true },
     "is connected and deaf": { connectedAfterMs: 500, answers: true, obeys: false },
+    "is gone with its guest before libvirt has answered": {
+      connectedAfterMs: 500,
+      answers: true,
+      obeys: true,
+      goesFirst: true,
+    },
     "never connects": { connectedAfterMs: undefined, answers: false, obeys: false },
   };
   /** The agent, soft.signals, how the guest is asked, how long it takes. */
@@ -599,6 +605,7 @@ describe("the guest agent is asked first", () => {
     ["is connected", ["ACPI", "Agent"], ["ACPI"], 200],
     ["is connected", ["ACPI"], ["ACPI"], 200],
     ["is connected and deaf", ["Agent", "ACPI"], ["Agent", "ACPI"], 30_200],
+    ["is gone with its guest before libvirt has answered", ["Agent", "ACPI"], ["Agent"], 0],
     ["never connects", ["Agent", "ACPI"], ["ACPI"], 200],
   ] as const;
   for (const [agent, signals, expected, afterMs] of cells) {

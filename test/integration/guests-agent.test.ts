@@ -47,7 +47,7 @@ suite("a guest with an agent", () => {
     assert.equal(await channelState(guest), "connected");
     const { seconds } = await clock(guest);
     assert.ok(seconds > 1_600_000_000n);
-    // A guest that goes at once may take its agent's socket along before libvirt has heard that it shuts down.
+    // A guest that goes at once may take its agent's socket along before libvirt has answered.
     const reply = await verdict(shutDownByAgent(guest));
     assert.match(reply, /^(OK|INTERNAL_ERROR)$/);
     if (reply === "OK") assert.match(await guest.state(), /^Shut(down|off) /);

@@ -24,8 +24,13 @@ export type Guest = (
   /** Answers by rebooting instead of powering off. */
   | { kind: "Reboots"; afterMs: number }
 ) & {
-  /** How its agent does: it is connected some time after each boot, if at all; absent: there is no channel for one. */
-  agent?: { connectedAfterMs: number | undefined; answers: boolean; obeys: boolean } | undefined;
+  /**
+   * How its agent does: it is connected some time after each boot, if at all; absent: there is no channel for one.
+   * `goesFirst`: it is gone with its guest before libvirt has answered, which says then that it failed.
+   */
+  agent?:
+    | { connectedAfterMs: number | undefined; answers: boolean; obeys: boolean; goesFirst?: boolean }
+    | undefined;
   /** Sleeps on when it is woken up. */
   sleepsOn?: boolean | undefined;
 };
@@ -270,6 +275,10 @@ export class ModelHypervisor implements Hypervisor {
     boot.signals += 1;
     if (agent && guest.agent?.obeys !== true)
       return { kind: "Unanswered", message: "the agent does not answer" };
+    if (agent && !reboot && guest.agent?.goesFirst === true) {
+      this.#powerOff(boot, by);
+      return { ...refused("the agent is gone"), cause: "Failed" };
+    }
     if (!agent) boot.rebootsOnPoweroff = reboot;
     if ((guest.kind === "Deaf" && !agent) || boot.obeysSince === boot.inPlace.length) return { kind: "Done" };
     const reboots = boot.inPlace.length;

@@ -425,7 +425,12 @@ function guest(random: Random): Guest {
     undefined,
     undefined,
     { connectedAfterMs: undefined, answers: false, obeys: false },
-    { connectedAfterMs: random.pick([2000, 40_000]), answers: random.chance(0.8), obeys: random.chance(0.7) },
+    {
+      connectedAfterMs: random.pick([2000, 40_000]),
+      answers: random.chance(0.8),
+      obeys: random.chance(0.7),
+      goesFirst: random.chance(0.2),
+    },
   ]);
   const sleepsOn = random.chance(0.3);
   return {

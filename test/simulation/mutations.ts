@@ -199,6 +199,13 @@ const mutations: readonly Mutation[] = [
     replace: "",
   },
   {
+    defect:
+      "a guest whose agent is gone before it has answered is told to have been stopped by somebody else",
+    file: "controller/attempt.ts",
+    find: 'return cause === "Failed" ? { ...refused, method: "Soft" } : refused;',
+    replace: "return refused;",
+  },
+  {
     defect: "a domain without its request mark is asked and destroyed all the same",
     file: "controller/marked-rules.ts",
     find: "  markLost,\n",

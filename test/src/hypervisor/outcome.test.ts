@@ -14,6 +14,7 @@ const noDomain = libvirtError(42);
 const denied = libvirtError(88);
 const operationDenied = libvirtError(29);
 const busy = libvirtError(68);
+const failed = libvirtError(1);
 const invalid = libvirtError(55);
 const late = new CallTimeoutError("DOMAIN_CREATE", 1000, Promise.resolve("Answered"));
 const hanging = { procedure: "DOMAIN_SHUTDOWN_FLAGS", sinceMs: 0 };
@@ -32,6 +33,7 @@ describe("the outcome of an effect", () => {
     ["libvirt refuses", invalid, "Refused", undefined],
     ["libvirt denies by its access control", denied, "Refused", "Denied"],
     ["libvirt denies on a connection that may only read", operationDenied, "Refused", "Denied"],
+    ["goes wrong in the middle", failed, "Refused", "Failed"],
     ["meets a domain that something else holds", busy, "Refused", "Busy"],
     ["the guest agent does not answer", new AgentSilentError(), "Refused", undefined],
     ["has a definition that cannot be used", new DefinitionError("no"), "Refused", undefined],
