@@ -109,8 +109,11 @@ function* placesBelow(parent: Place, judgement: Judgement): Generator<Place> {
   }
 }
 
+/** Made once: it takes a hundred times as long as comparing with it. */
+const collator = new Intl.Collator("en", { numeric: true });
+
 function byRankAndName(a: string, b: string): number {
-  return rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true }) || (a < b ? -1 : 1);
+  return rank(a) - rank(b) || collator.compare(a, b) || (a < b ? -1 : 1);
 }
 
 function rank(key: string): number {
