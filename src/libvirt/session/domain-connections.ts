@@ -88,6 +88,8 @@ export class DomainConnections {
     let aftermath: Promise<Aftermath> | undefined;
     try {
       const restMs = timeoutMs - Math.round(performance.now() - beganAtMs);
+      // A process that stood still may be given the place before it notices that the time is over.
+      if (restMs <= 0) throw new CallTimeoutError(procedure.name, timeoutMs, undefined);
       return await seat.line.connection.call(procedure, args, { ...options, timeoutMs: restMs });
     } catch (error) {
       if (error instanceof CallTimeoutError) aftermath = error.aftermath;

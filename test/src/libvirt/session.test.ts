@@ -359,6 +359,27 @@ describe("a call that waits for a domain", () => {
     assert.deepEqual(await asked, { hostname: "host" });
   });
 
+  it("is not sent where it gets its place when its time is over", async (context) => {
+    await using heard = hear({ maxInFlight: 1 });
+    await serveNext();
+    await heard.next("Connected");
+    const reset = (timeoutMs: number) =>
+      heard.session.call(procedures.domainReset, { dom, flags: 0 }, { waitsFor, timeoutMs });
+    const taken = [reset(30_000), reset(30_000)];
+    const clients = [await daemon.accept(), await daemon.accept()];
+    const serials: number[] = [];
+    for (const client of clients) {
+      await client.open();
+      serials.push((await client.nextCall(procedures.domainReset)).serial);
+    }
+    const late = assert.rejects(reset(1000), { name: "CallTimeoutError", sent: false });
+    const now = performance.now();
+    context.mock.method(performance, "now", () => now + 1001);
+    for (const [index, client] of clients.entries())
+      client.reply(procedures.domainReset, serials[index] ?? 0, {});
+    await Promise.all([...taken, late]);
+  });
+
   it("gets a new connection when the second one was lost or could not be opened", async () => {
     await using heard = hear();
     await serveNext();
