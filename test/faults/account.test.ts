@@ -56,6 +56,10 @@ function account(what: string[], changes: Partial<Account> = {}): Account {
   };
 }
 
+const [told] = resource().status.history ?? [];
+if (told === undefined) throw new Error("the resource has no history");
+const twoResults = [told, { ...told, result: "Unverified" }] as const;
+
 const began = ["Started Booted"];
 const cycle = ["Stopped Destroyed", "Started Booted"];
 const cases: [sentence: string, account: Account, expectation: Expectation, faults: Fault[]][] = [
@@ -130,6 +134,7 @@ const cases: [sentence: string, account: Account, expectation: Expectation, faul
     cold,
     ["told wrong"],
   ],
+  ["a result that is told otherwise later", account(cycle, { results: twoResults }), cold, ["told wrong"]],
   ["another method than libvirt's", account(["Stopped Shutdown", "Started Booted"]), cold, ["told wrong"]],
   [
     "no method, where the process that knew it died before a status told of the restart",

@@ -1,3 +1,4 @@
+import type { RestartRecord } from "../../crds/restart.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 
 /** Something that libvirt told the runner's own session of a domain. */
@@ -27,6 +28,8 @@ export interface Account {
   heard: readonly Heard[];
   /** As the API server has it at the end. */
   resource: VirtualMachine;
+  /** What its status has told of its last restart, each time that this changed; absent where a backup was restored. */
+  results?: readonly RestartRecord[] | undefined;
   /** Whether the request ended within the time that a case has. */
   isServed: boolean;
   /** Whether the status then came to say that nothing is under way. */
@@ -43,8 +46,10 @@ export interface Account {
   bootEndedAtMs?: number | undefined;
 }
 
-/** What is wrong with a case. */
-export type Fault = "lost" | "doubled" | "left off" | "told wrong";
+/** What can be wrong with a case. */
+export const faultNames = ["lost", "doubled", "left off", "told wrong"] as const;
+/** One of them. */
+export type Fault = (typeof faultNames)[number];
 
 /** A stop that nobody could tell of. */
 export const unheard = "Stopped Unheard";
@@ -85,6 +90,8 @@ export function judge(account: Account, { ends, inPlace, results }: Expectation)
   if (!results.includes(result) && !isStoppedSince)
     faults.push(["told wrong", `${result}, ${reason}: ${message}`]);
   if (history.length !== 1) faults.push(["told wrong", `the history has ${history.length} restarts`]);
+  const tellings = account.results?.length ?? 1;
+  if (tellings !== 1) faults.push(["told wrong", `the result was told, and changed ${tellings - 1} times`]);
   if (lastRestart.request.restartGeneration !== resource.spec.restartGeneration)
     faults.push(["told wrong", "the result is of another request"]);
   if (result === "Succeeded") {

@@ -85,6 +85,7 @@ export async function performCase(
     const account: Account = {
       ...seen,
       resource: await resources.read(key),
+      results: blow?.injection.needsBackup === true ? undefined : resources.results(key),
       isServed,
       isAtRest,
       // One that did not come up has told of no boot in time.

@@ -63,21 +63,28 @@ const matrix = parts.use(await Matrix.start(workers));
 
 const listings = await matrix.perform(chosenPaths.map((path) => ({ path })));
 for (const listing of listings) report(listing);
+// What goes wrong where nothing happens counts, too.
+results.push(...listings);
 if (values.list) {
   for (const { path, outcome } of listings)
     console.log([`${path.name}:`, ...outcome.passages.all].join("\n  "));
 } else {
   const jobs = listings.flatMap(jobsOf);
   const some = values.sample === undefined ? jobs : sampled(jobs, Number(values.sample), Number(values.seed));
+  if (some.length === 0)
+    throw new Error(
+      "no case fits: --list prints the points of each path, and faults.ts says which faults there are",
+    );
   toStderr(`${some.length} cases of ${jobs.length}, seed ${values.seed}`);
   await matrix.perform(some, (result) => {
     results.push(result);
-    if (results.length % 25 === 0) toStderr(`${results.length} of ${some.length} cases, ${seconds()}`);
+    const done = results.length - listings.length;
+    if (done % 25 === 0) toStderr(`${done} of ${some.length} cases, ${seconds()}`);
     report(result);
   });
   printResults();
-  process.exitCode = results.some(({ outcome }) => outcome.faults.length > 0) ? 1 : 0;
 }
+process.exitCode = results.some(({ outcome }) => outcome.faults.length > 0) ? 1 : 0;
 const points = new Set(listings.flatMap(({ outcome }) => outcome.passages.all.map(pointOf)));
 console.log(`${points.size} points on ${listings.length} paths.`);
 await parts.disposeAsync();

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { Session, procedures, type ListedDomain } from "libvirt";
+import type { RestartRecord } from "../../crds/restart.ts";
 import type { VirtualMachine } from "../../crds/virtual-machine.ts";
 import { parseVirtualMachine } from "../../crds/virtual-machine.ts";
 import { KubernetesClient } from "../../src/kubernetes/client.ts";
@@ -25,6 +27,7 @@ export class Resources implements AsyncDisposable {
   readonly #reflector: Reflector<KubernetesObject>;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>;
+  readonly #results = new Map<string, RestartRecord[]>();
   #change = Promise.withResolvers<void>();
 
   private constructor(client: KubernetesClient) {
@@ -32,7 +35,8 @@ export class Resources implements AsyncDisposable {
     this.#reflector = new Reflector({
       client,
       type: virtualMachines,
-      onEvent: () => {
+      onEvent: ({ object }) => {
+        this.#noteResult(keyOf(object));
         this.#change.resolve();
         this.#change = Promise.withResolvers();
       },
@@ -81,6 +85,19 @@ export class Resources implements AsyncDisposable {
     const object = this.#reflector.store.get(key);
     const parsed = object && parseVirtualMachine(object);
     return parsed?.kind === "Valid" ? parsed.virtualMachine : undefined;
+  }
+
+  /** What its status has told of its last restart, each time that this changed. */
+  results(key: string): readonly RestartRecord[] {
+    return this.#results.get(key) ?? [];
+  }
+
+  #noteResult(key: string): void {
+    const result = this.get(key)?.status.lastRestart;
+    if (result === undefined) return;
+    const results = this.#results.get(key) ?? [];
+    this.#results.set(key, results);
+    if (!isDeepStrictEqual(result, results.at(-1))) results.push(result);
   }
 
   /** As the API server has it now, whatever the watch has told yet. */

@@ -1,3 +1,4 @@
+import { faultNames, type Fault } from "./account.ts";
 import type { Result } from "./matrix.ts";
 import { pointOf } from "./points.ts";
 
@@ -38,18 +39,25 @@ function cellOf(results: readonly Result[]): string {
   return words.join(", ");
 }
 
+function hasFault({ outcome }: Result, name: Fault): boolean {
+  return outcome.faults.some(([fault]) => fault === name);
+}
+
 /** How many cases, what was wrong with them, and the longest that a guest which was off waited for its start. */
 export function totalsOf(results: readonly Result[]): string {
   const faulty = results.filter(({ outcome }) => outcome.faults.length > 0);
   const missed = results.filter(({ blow, outcome }) => blow !== undefined && !outcome.struck);
-  const points = new Set(results.map(({ blow }) => blow && pointOf(blow.passage)));
+  const points = new Set(results.flatMap(({ blow }) => (blow === undefined ? [] : [pointOf(blow.passage)])));
   const delays = results.flatMap((result) => {
     const { startDelayMs } = result.outcome;
     return startDelayMs === undefined ? [] : [{ result, startDelayMs }];
   });
   const [worst] = delays.toSorted((one, other) => other.startDelayMs - one.startDelayMs);
+  const counts = faultNames.map(
+    (name) => `${results.filter((result) => hasFault(result, name)).length} ${name}`,
+  );
   const lines = [
-    `${results.length} cases at ${points.size} points; ${faulty.length} went wrong, ${missed.length} did not come to their point.`,
+    `${results.length} cases at ${points.size} points: ${counts.join(", ")}; ${missed.length} did not come to their point.`,
     `${delays.length} guests were off when the next process was ready` +
       (worst === undefined
         ? "."
