@@ -92,6 +92,7 @@ describe("between the controller and the API server", { concurrency: 4 }, () => 
     ["is refused by an API server that is not ready", unavailable],
     ["is refused as one too many", tooMany],
     ["is lost on its way", { kind: "LoseRequest" }],
+    ["breaks off in its middle", { kind: "CutRequest", afterBytes: 200 }],
     ["is done, and its answer is lost", { kind: "LoseAnswer" }],
     [
       "is done, and the connection is reset before the answer's first byte",

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { Agent, createServer, request as ask } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { dirname, join } from "node:path";
@@ -32,6 +32,7 @@ export interface ApiAnswer {
  * What can become of a request:
  * - `Refuse`: the API server never hears of it.
  * - `LoseRequest`: neither does it, and the connection is reset.
+ * - `CutRequest`: the API server hears so many bytes of its body, and the connections are reset.
  * - `LoseAnswer`: the API server carries it out, and the connection is reset instead of its answer.
  * - `CutAnswer`: the same after so many bytes of the answer's body, negative ones counted from its end; of a watch these
  *   are bytes of its next event.
@@ -48,7 +49,7 @@ export type ApiFate =
       readonly retryAfterSeconds?: number;
     }
   | { readonly kind: "LoseRequest" | "LoseAnswer" }
-  | { readonly kind: "CutAnswer"; readonly afterBytes: number }
+  | { readonly kind: "CutRequest" | "CutAnswer"; readonly afterBytes: number }
   | { readonly kind: "Hold" | "HoldAnswer"; readonly until: Promise<unknown> }
   | { readonly kind: "Ask"; readonly query: Readonly<Record<string, string>> }
   | { readonly kind: "Answer"; readonly answer: ApiAnswer }
@@ -154,6 +155,10 @@ class ProxiedApi {
       case "LoseRequest":
         reset(response);
         return;
+      case "CutRequest":
+        await this.#sendPart(request, fate.afterBytes);
+        reset(response);
+        return;
       case "Lines":
         await this.#watch(request, response, fate.through);
         return;
@@ -217,12 +222,24 @@ class ProxiedApi {
     else reset(response);
   }
 
-  async #send({ method, url, headers, body }: ApiRequest): Promise<IncomingMessage> {
-    const { host: _ours, connection: _hop, ...passed } = headers;
-    const outgoing = ask(url, { method, headers: passed, ca: this.#ca, agent: this.#agent });
-    outgoing.end(body);
+  async #send(request: ApiRequest): Promise<IncomingMessage> {
+    const outgoing = this.#begin(request, this.#agent);
+    outgoing.end(request.body);
     const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
     return incoming;
+  }
+
+  /** The rest of the body, whose length was promised, never comes. */
+  async #sendPart(request: ApiRequest, bytes: number): Promise<void> {
+    const outgoing = this.#begin(request, false);
+    outgoing.on("error", () => {});
+    outgoing.write(request.body.subarray(0, bytes), () => outgoing.destroy());
+    await once(outgoing, "close");
+  }
+
+  #begin({ method, url, headers }: ApiRequest, agent: Agent | false): ClientRequest {
+    const { host: _ours, connection: _hop, ...passed } = headers;
+    return ask(url, { method, headers: passed, ca: this.#ca, agent });
   }
 }
 

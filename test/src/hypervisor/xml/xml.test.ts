@@ -69,6 +69,9 @@ describe("an XML document", () => {
 describe("a text that is no XML to be read", () => {
   const nested = (levels: number) => "<a>".repeat(levels) + "</a>".repeat(levels);
   const attributes = (count: number) => Array.from({ length: count }, (_, index) => ` a${index}=''`).join("");
+  /** Entities of which each is the one before it twice. */
+  const doublings = (levels: number) =>
+    Array.from({ length: levels }, (_, n) => `<!ENTITY b${n + 1} "&b${n};&b${n};">`).join("");
   for (const [sentence, xml, message] of [
     ["nothing", "", /not well-formed|no element/],
     ["an element that does not end", "<a>", /not well-formed/],
@@ -79,7 +82,7 @@ describe("a text that is no XML to be read", () => {
     ["a document type", "<!DOCTYPE a><a/>", /document type/],
     [
       "a bomb of entities",
-      '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>',
+      `<!DOCTYPE a [<!ENTITY b0 "bb">${doublings(60)}]><a>&b60;</a>`,
       /document type|not well-formed/,
     ],
     [
@@ -91,6 +94,7 @@ describe("a text that is no XML to be read", () => {
     ["too many elements", `<a>${"<b/>".repeat(xmlBounds.elements)}</a>`, /elements; at most/],
     ["too many levels", nested(xmlBounds.depth + 1), /levels/],
     ["levels without end", nested(60_000), /levels/],
+    ["a million attributes", `<a${attributes(1_000_000)}/>`, /characters; at most/],
     ["too many attributes", `<a${attributes(xmlBounds.attributes + 1)}/>`, /attributes on <a>; at most/],
   ] as const) {
     test(`${sentence}: is refused with the reason`, () => {
