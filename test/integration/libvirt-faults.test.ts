@@ -77,14 +77,18 @@ async function restartedOnce(
 }
 
 /** Restarts the machine once for each byte of a message, before which the connection ends. Gives how many these were. */
-async function cutAtEachByte(rig: Rig, matches: Matches<LibvirtMessage>, step = 1): Promise<number> {
+async function cutAtEachByte(
+  rig: Rig,
+  matches: Matches<LibvirtMessage>,
+  { step = 1, mode }: { step?: number; mode?: RestartMode | undefined } = {},
+): Promise<number> {
   const seen = rig.proxy.faults.next(matches);
-  await restartedOnce(rig);
+  await restartedOnce(rig, mode);
   const { length } = (await seen).bytes;
   let cuts = 0;
   for (let afterBytes = 0; afterBytes <= length; afterBytes += step) {
     const cut = rig.proxy.faults.once(matches, { kind: "Cut", afterBytes });
-    await restartedOnce(rig);
+    await restartedOnce(rig, mode);
     await cut;
     cuts += 1;
   }
@@ -121,14 +125,16 @@ async function atEachMessage(
 }
 
 describe("between the controller and libvirt", { concurrency: 4 }, () => {
-  for (const [what, procedure] of [
-    ["shutdown", procedures.domainShutdownFlags],
-    ["start", procedures.domainCreateWithFlags],
+  for (const [what, procedure, mode] of [
+    ["shutdown", procedures.domainShutdownFlags, undefined],
+    ["destroy", procedures.domainDestroyFlags, "Hard"],
+    ["start", procedures.domainCreateWithFlags, undefined],
   ] as const) {
     test(`the connection ends at each byte of the call ${what}, and of its reply`, async (t) => {
       const world = await rig(t);
       const cuts =
-        (await cutAtEachByte(world, callOf(procedure))) + (await cutAtEachByte(world, replyTo(procedure)));
+        (await cutAtEachByte(world, callOf(procedure), { mode })) +
+        (await cutAtEachByte(world, replyTo(procedure), { mode }));
       t.diagnostic(`${cuts} places`);
     });
   }
@@ -139,8 +145,8 @@ describe("between the controller and libvirt", { concurrency: 4 }, () => {
     const world = await rig(t);
     const { domainSetMetadata } = procedures;
     const cuts =
-      (await cutAtEachByte(world, callOf(domainSetMetadata), step)) +
-      (await cutAtEachByte(world, replyTo(domainSetMetadata), step));
+      (await cutAtEachByte(world, callOf(domainSetMetadata), { step })) +
+      (await cutAtEachByte(world, replyTo(domainSetMetadata), { step }));
     t.diagnostic(`${cuts} places`);
   });
 
