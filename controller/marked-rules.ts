@@ -11,7 +11,14 @@ import {
 } from "./boot.ts";
 import type { AttemptRule, AttemptSubject, Ruling, Verdict } from "./decision.ts";
 import { hardRules } from "./hard-rules.ts";
-import { isGoingDown, jobObstacle, lifeElsewhere, lookAgainMs, storageObstacle } from "./obstacle.ts";
+import {
+  isGoingDown,
+  isStartingUp,
+  jobObstacle,
+  lifeElsewhere,
+  lookAgainMs,
+  storageObstacle,
+} from "./obstacle.ts";
 import type { Domain } from "./ports.ts";
 import { preflightOfStart } from "./preflight-rules.ts";
 import { forceOrFail, softRules } from "./soft-rules.ts";
@@ -23,6 +30,7 @@ import { forceOrFail, softRules } from "./soft-rules.ts";
 export const markedRules: readonly AttemptRule[] = [
   rolledBackBefore,
   eventsMissed,
+  nextBootStarts,
   newBootRuns,
   rebootedInPlace,
   bootIsUnknown,
@@ -53,6 +61,24 @@ function eventsMissed({ attempt, domain }: AttemptSubject): Ruling | undefined {
   if (attempt.recordIn !== "Domain" || attempt.connection === connection) return undefined;
   const unproven = attempt.unproven || mayHaveRebootedUnheard(attempt, domain);
   return { attempt: { ...attempt, connection, unproven } };
+}
+
+/** How long to wait between two looks at a domain that libvirt is starting, in milliseconds: not every end is an event. */
+const startingAgainMs = 1000;
+
+/**
+ * libvirt has begun to start the domain, whoever asked for it, and its processors do not run yet. A libvirtd that ends
+ * now has its next one end the boot as well.
+ */
+function nextBootStarts(subject: AttemptSubject): Ruling | undefined {
+  const { attempt, domain, now } = subject;
+  if (!isStartingUp(domain) || boot(subject) === "Old") return undefined;
+  const message = "libvirt is starting the domain";
+  const untilMs = now.monotonicMs + startingAgainMs;
+  return {
+    verdict: { kind: "Wait", reason: "Starting", message, untilMs },
+    attempt: inStage(attempt, "Starting", now),
+  };
 }
 
 /** The next boot runs: the restart is done, whoever started it. */

@@ -33,6 +33,11 @@ export function isGoingDown({ state, reason }: Domain): boolean {
   return state === "Shutdown" || (state === "Paused" && reason === "ShuttingDown");
 }
 
+/** Whether there is a process for the guest, which libvirt has not let run yet. */
+export function isStartingUp({ state, reason }: Domain): boolean {
+  return state === "Paused" && reason === "StartingUp";
+}
+
 /** Whether the guest has crashed and its domain is kept for a look at it. */
 export function hasCrashed({ state, reason }: Domain): boolean {
   return state === "Crashed" || (state === "Paused" && reason === "Crashed");

@@ -289,6 +289,42 @@ test("a start for which libvirt cannot have the domain is tried until it can: th
   assert.ok(tookMs >= 30 * 10_000, `never in a tight loop: ${tookMs} ms`);
 });
 
+for (const marks of ["Domain", "None"] as const) {
+  for (const [end, effects] of [
+    ["comes to nothing is made again", ["Mark", "Shutdown", "Start", "Start", "Settle"]],
+    ["goes on is the restart", ["Mark", "Shutdown", "Start", "Settle"]],
+  ] as const) {
+    test(`marks: ${marks}, a start whose answer is lost, and that ${end}`, async () => {
+      const world = await settledWorld({ restartPolicy: { marks } });
+      const { hypervisor } = world;
+      hypervisor.faults.push({
+        effect: "Start",
+        fault: { kind: "Unanswered", message: "libvirtd ended", applied: true },
+      });
+      let isBegun = false;
+      hypervisor.onEvent = () => {
+        // libvirt has begun with QEMU, whose processors do not run yet.
+        if (hypervisor.domain.state === "Running" && hypervisor.boots.length === 2 && !isBegun) {
+          isBegun = true;
+          hypervisor.pause("StartingUp");
+        }
+        world.enqueue();
+      };
+      world.api.apply({ restartGeneration: 1 });
+      await world.settle(5000);
+      assert.equal(world.status.observedRestartGeneration, 0);
+      assert.equal(condition(world, "Reconciling"), "True Starting");
+      if (effects.length > 4) hypervisor.findGone();
+      else hypervisor.enter("Running", "Booted");
+      await world.settle();
+      const own = effects.filter((effect) => marks === "Domain" || !["Mark", "Settle"].includes(effect));
+      assert.deepEqual(hypervisor.effects, own);
+      assert.equal(world.status.lastRestart?.result, "Succeeded");
+      assert.notEqual(hypervisor.running, undefined);
+    });
+  }
+}
+
 test("no mark, no signal: where the marks are refused the guest is left alone", async () => {
   const world = await settledWorld();
   const refusal = { effect: "Mark", fault: { kind: "Refused", message: "no space left on device" } } as const;

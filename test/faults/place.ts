@@ -196,7 +196,7 @@ export class Witness {
       reconnect: { initialDelayMs: 10, maxDelayMs: 50 },
       listener: (event) => {
         if (event.type === "Connected" || event.type === "Listed")
-          for (const { name, id } of event.domains ?? []) if (id !== undefined) this.#noteRunning(name);
+          for (const domain of event.domains ?? []) if (hasBegun(domain)) this.#noteRunning(domain.name);
         if (event.type === "Connected") this.#connected.resolve();
         if (event.type === "AgentLifecycle")
           this.#note(event.domain.name, `Agent ${event.state}`, event.receivedAtMs);
@@ -244,6 +244,11 @@ export class Witness {
     const domains = await insist(() => this.session.listDomains());
     return domains.find((domain) => domain.name === name);
   }
+}
+
+/** Whether it runs a guest: a libvirtd that was killed in the middle of a start ends what it had begun, when it is back. */
+function hasBegun({ id, state, reason }: ListedDomain): boolean {
+  return id !== undefined && !(state === "Paused" && reason === "StartingUp");
 }
 
 /** An API server that is killed by a case, and back soon, refuses to do again what it has done before. */
