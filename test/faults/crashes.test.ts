@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { injections, type Injection } from "./injection.ts";
+import { injectionNamed, type Injection } from "./injection.ts";
 import { Matrix, type Job, type Result } from "./matrix.ts";
 import { paths } from "./paths.ts";
 import { chosenPassages, sampled, standstillPassages, type Passage } from "./points.ts";
@@ -55,10 +55,4 @@ function jobsAt(
   const passages = sampled(choose(outcome.passages), count, seed);
   assert.equal(passages.length, count, `${path.name} has too few points`);
   return passages.map((passage) => ({ path, blow: { passage, injection } }));
-}
-
-function injectionNamed(name: string): Injection {
-  const found = injections.find((injection) => injection.name === name);
-  assert.ok(found !== undefined);
-  return found;
 }
